@@ -1,0 +1,220 @@
+//! What went wrong and whose fault it was. Status, code, sentence, retry and log level are decided here only.
+
+use log::Level;
+
+/// Whose fault it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The client sent or did something wrong.
+    Client,
+    /// The request was in order but the operator's policy refuses it.
+    Policy,
+    /// The origin, or the way to it, failed.
+    Upstream,
+    /// We ran into one of our own limits.
+    Proxy,
+}
+
+/// A fault: `Copy`, without strings, small enough for the data path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose fault.
+    pub by: Blame,
+    /// What happened.
+    pub what: What,
+}
+
+macro_rules! faults {
+    ($( $(#[$doc:meta])* $name:ident: $by:ident $status:literal $code:literal $sentence:literal; )*) => {
+        /// Everything that can go wrong with an exchange.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum What { $( $(#[$doc])* $name, )* }
+
+        impl What {
+            /// Every row, for documentation and tests.
+            pub const ALL: &[Self] = &[$( Self::$name, )*];
+
+            const fn row(self) -> (Blame, u16, &'static str, &'static str) {
+                match self { $( Self::$name => (Blame::$by, $status, $code, $sentence), )* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The request line does not follow RFC 9112 §3.
+    BadRequestLine: Client 400 "bad_request" "the request line is malformed";
+    /// A header line does not follow RFC 9112 §5.
+    BadHeader: Client 400 "bad_request" "a header line is malformed";
+    /// A line ends in a bare LF or holds a bare CR (RFC 9112 §2.2).
+    BadLineEnd: Client 400 "bad_request" "a line does not end in CR LF";
+    /// Content-Length and Transfer-Encoding disagree or are malformed (RFC 9112 §6).
+    BadFraming: Client 400 "bad_framing" "the length of the body is ambiguous";
+    /// Host is missing, repeated or malformed (RFC 9112 §3.2).
+    BadHost: Client 400 "bad_request" "the Host header is missing, repeated or malformed";
+    /// A chunk or a trailer is malformed (RFC 9112 §7.1).
+    BadChunk: Client 400 "bad_framing" "the chunked body is malformed";
+    /// The client closed in the middle of its request.
+    Truncated: Client 400 "bad_request" "the request ended before it was complete";
+    /// `x-target-host` cannot be used.
+    BadTarget: Client 400 "bad_target" "the value of x-target-host is not a usable http or https target";
+    /// The request head was not complete in time.
+    HeadTimeout: Client 408 "request_timeout" "the request head did not arrive in time";
+    /// The request body paused too long.
+    BodyTimeout: Client 408 "request_timeout" "the request body did not arrive in time";
+    /// The request line exceeds the head limit.
+    TargetTooLong: Client 414 "uri_too_long" "the request line is longer than server.max-http-header-size";
+    /// The head exceeds its limit.
+    HeadTooLarge: Client 431 "head_too_large" "the request head is larger than server.max-http-header-size";
+    /// More header lines than allowed.
+    TooManyHeaders: Client 431 "too_many_headers" "the request has more than 100 header lines";
+    /// A transfer coding other than chunked (RFC 9112 §6.1).
+    UnknownCoding: Client 501 "unknown_coding" "the transfer coding is not supported";
+    /// A version other than HTTP/1.0 and HTTP/1.1.
+    BadVersion: Client 505 "bad_version" "only HTTP/1.0 and HTTP/1.1 are supported";
+    /// The client went away or stopped reading.
+    ClientGone: Client 400 "client_gone" "the client closed the connection before its answer was complete";
+    /// The client stopped reading its answer.
+    ClientStalled: Client 408 "client_stalled" "the client stopped reading its answer";
+
+    /// `proxy.ip.allow` does not name the client.
+    ClientDenied: Policy 403 "client_denied" "Not allow ip";
+    /// No `x-target-host`.
+    TargetMissing: Policy 403 "target_missing" "you have to include x-target-host header";
+    /// The egress policy refuses the target.
+    TargetDenied: Policy 403 "target_denied" "this target is not allowed; proxy.target.allow can name it";
+    /// `proxy.ssl.client.enabled=true` and an http target.
+    PlainDenied: Policy 403 "plain_denied" "proxy.ssl.client.enabled=true allows https targets only";
+    /// TRACE is never forwarded (it would echo credentials).
+    TraceDenied: Policy 405 "method_not_allowed" "TRACE is not allowed";
+    /// `x-reload-httpclient: true` while certificates are not validated.
+    ReloadOff: Policy 405 "reload_off" "you have to enable validateCertificate properties ";
+    /// CONNECT while `proxy.forward.forms` does not name it.
+    ConnectOff: Policy 405 "connect_off" "CONNECT is not enabled in proxy.forward.forms";
+
+    /// An https target, which this build cannot reach.
+    TlsUnavailable: Upstream 502 "tls_unavailable" "this build cannot reach https targets, and never sends them in plaintext";
+    /// The name has no address.
+    DnsFailed: Upstream 502 "dns_failed" "the name of the target could not be resolved";
+    /// The target refused the connection.
+    ConnectRefused: Upstream 502 "connect_refused" "the target refused the connection";
+    /// No route, network down, no local port.
+    ConnectFailed: Upstream 502 "connect_failed" "the target could not be reached";
+    /// The connection did not open in time.
+    ConnectTimeout: Upstream 504 "connect_timeout" "the target did not accept the connection within proxy.ssl.client.connectTimeout";
+    /// The name was not resolved in time.
+    DnsTimeout: Upstream 504 "dns_timeout" "the name of the target was not resolved within proxy.ssl.client.connectTimeout";
+    /// The origin sent nothing for too long.
+    ReadTimeout: Upstream 504 "read_timeout" "the target sent nothing within proxy.ssl.client.socketTimeout";
+    /// The origin read nothing for too long.
+    SendTimeout: Upstream 504 "send_timeout" "the target read nothing within proxy.ssl.client.socketTimeout";
+    /// The origin closed without an answer.
+    NoResponse: Upstream 502 "no_response" "the target closed the connection without an answer";
+    /// The origin reset the connection before its answer.
+    UpstreamReset: Upstream 502 "upstream_reset" "the target reset the connection";
+    /// The origin's answer ended too early.
+    ResponseTruncated: Upstream 502 "response_truncated" "the answer of the target ended before it was complete";
+    /// The origin's answer is malformed or its length ambiguous.
+    BadResponse: Upstream 502 "bad_response" "the answer of the target is malformed";
+    /// The origin's head exceeds 64 KB or 100 header lines.
+    ResponseHeadTooLarge: Upstream 502 "bad_response" "the head of the target's answer is too large";
+
+    /// No pool slot in time.
+    PoolTimeout: Proxy 503 "pool_timeout" "no connection to the target became free within proxy.ssl.client.connectionRequestTimeout";
+    /// A limit of ours is reached.
+    Overloaded: Proxy 503 "overloaded" "the proxy is at its limit";
+    /// We are shutting down.
+    Draining: Proxy 503 "draining" "the proxy is shutting down";
+    /// A worker failed while it served the exchange.
+    Internal: Proxy 500 "internal" "the proxy failed; its log says why";
+}
+
+impl What {
+    /// The fault of this row.
+    pub const fn fault(self) -> Fault {
+        Fault { by: self.row().0, what: self }
+    }
+
+    /// The status of our answer.
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The value of `X-Proxy-Error`.
+    pub const fn code(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The sentence of our answer.
+    pub const fn sentence(self) -> &'static str {
+        self.row().3
+    }
+
+    /// Whether the body is one of the legacy's literal texts, which stay plain text whatever `Accept` says.
+    pub const fn literal(self) -> bool {
+        matches!(self, Self::ClientDenied | Self::TargetMissing | Self::ReloadOff)
+    }
+
+    /// Whether the framing of the client's connection can no longer be trusted, so that it closes after the answer.
+    pub const fn closes(self) -> bool {
+        match self.row().0 {
+            Blame::Client => !matches!(self, Self::BadTarget),
+            Blame::Policy => matches!(self, Self::ConnectOff),
+            Blame::Upstream => false,
+            Blame::Proxy => true,
+        }
+    }
+
+    /// Whether another connection may be tried after a reused one failed like this before any byte of an answer
+    /// (RFC 9112 §9.3.1; the other conditions are the exchange's to know).
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::NoResponse | Self::UpstreamReset)
+    }
+
+    /// How loudly the operators' log speaks of it. Nothing an origin sends or a client does is an error of ours.
+    pub const fn level(self) -> Level {
+        match self.row().0 {
+            Blame::Client => match self {
+                Self::ClientGone | Self::ClientStalled => Level::Info,
+                _ => Level::Warn,
+            },
+            Blame::Policy | Blame::Upstream => Level::Warn,
+            Blame::Proxy => Level::Error,
+        }
+    }
+}
+
+impl From<What> for Fault {
+    fn from(what: What) -> Self {
+        what.fault()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_tokens_and_statuses_are_ours() {
+        for what in What::ALL {
+            assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
+            assert!([400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn one_code_has_one_status() {
+        for a in What::ALL {
+            for b in What::ALL {
+                assert!(a.code() != b.code() || a.status() == b.status(), "{a:?} and {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_legacy_texts_are_exact() {
+        assert_eq!(What::TargetMissing.sentence(), "you have to include x-target-host header");
+        assert_eq!(What::ClientDenied.sentence(), "Not allow ip");
+        assert_eq!(What::ReloadOff.sentence(), "you have to enable validateCertificate properties ");
+    }
+}

@@ -1,0 +1,6 @@
+//! Who may enter and where they may go: pure decisions, one rule a file.
+
+pub mod address_rule;
+pub mod client_address;
+pub mod egress;
+pub mod header_filter;

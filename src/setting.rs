@@ -68,7 +68,10 @@ impl<T> Setting<T> {
 
 impl<T> fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setting").field("key", &self.key).field("default", &self.default).finish_non_exhaustive()
+        f.debug_struct("Setting")
+            .field("key", &self.key)
+            .field("default", &self.default)
+            .finish_non_exhaustive()
     }
 }
 

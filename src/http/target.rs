@@ -205,18 +205,26 @@ fn port(digits: &str) -> Option<u16> {
 
 /// Whether `host` is a name, or a dotted quad: a last label that looks like a number makes it an address to resolvers (`127.1`).
 fn is_name_or_ipv4(host: &str) -> bool {
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let label_ok = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if host.len() > HOST_BYTES_MAX || !name.split('.').all(label_ok) {
-        return false;
+    let name = host.strip_suffix('.').unwrap_or(host).as_bytes();
+    let mut label = 0;
+    for (at, &byte) in name.iter().enumerate() {
+        match byte {
+            b'.' if at > label => label = at + 1,
+            b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {}
+            _ => return false,
+        }
     }
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
-    let is_number = last.bytes().all(|b| b.is_ascii_digit())
-        || hex.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-    !is_number || host.parse::<Ipv4Addr>().is_ok()
+    let last = &name[label..];
+    !last.is_empty() && host.len() <= HOST_BYTES_MAX && (!is_number(last) || host.parse::<Ipv4Addr>().is_ok())
+}
+
+/// Whether a resolver takes `label` for a number, decimal, octal or hexadecimal.
+fn is_number(label: &[u8]) -> bool {
+    match label {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        [b'0'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// A request target in one of its four forms (RFC 9112 §3.2).

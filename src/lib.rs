@@ -19,6 +19,7 @@ pub mod setting;
 pub mod stats;
 pub mod time;
 pub mod timer;
+pub mod value;
 
 pub mod http;
 

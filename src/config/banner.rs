@@ -44,7 +44,9 @@ const RISKS: [Risk; 6] = [
     },
     Risk {
         key: "proxy.target.allow",
-        when: |text| text.split(',').any(|rule| matches!(rule.trim(), "*" | "0.0.0.0/0" | "::/0")),
+        when: |text| {
+            text.split([',', ';', ' ']).any(|rule| matches!(rule.trim(), "*" | "0.0.0.0/0" | "::/0"))
+        },
         sentence: "allows everything: loopback and metadata addresses can be reached through the proxy",
     },
     Risk {

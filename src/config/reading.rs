@@ -13,7 +13,7 @@ use crate::config::later::spring::{CONFIG_ADDITIONAL, CONFIG_LOCATION, CONFIG_NA
 use crate::config::sources::{Effective, Entry, Level, Origin, Problem, Unknown};
 use crate::config::spring::{self, Known, Names};
 use crate::config::{properties, registry};
-use crate::setting::Setting;
+use crate::setting::{Setting, Standing};
 
 /// Everything the configuration is made from.
 #[derive(Clone, Debug, Default)]
@@ -281,9 +281,22 @@ impl<'a> Reading<'a> {
                         entry.text = text;
                     }
                 }
-                Err(what) => self.out.complain(Level::Error, &key, what),
+                Err(what) => self.unresolved(&key, what),
             }
         }
+    }
+
+    /// A placeholder without meaning ends the start only where the value counts; Logback's patterns hold some that
+    /// nothing but Logback defines.
+    fn unresolved(&mut self, key: &str, what: String) {
+        let Some(setting) = self.out.entries.get(key).map(|entry| entry.setting) else { return };
+        let level = match setting.standing() {
+            Standing::Active | Standing::Refused(_) => Level::Error,
+            Standing::NotYet | Standing::NoEffect => Level::Warning,
+        };
+        let what =
+            if setting.secret() { "has a placeholder that cannot be replaced".to_owned() } else { what };
+        self.out.complain(level, key, what);
     }
 
     /// The value of a key that decides which files are read, from the sources above the files.

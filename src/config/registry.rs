@@ -74,14 +74,18 @@ pub fn markdown() -> String {
     out
 }
 
-/// The shipped `conf/application.properties`: every active setting with its meaning and default.
+/// The shipped `conf/application.properties`: every active setting with its meaning and default, but for those that
+/// say where the file is.
 pub fn shipped() -> String {
     let mut out = String::from(
         "# apim-proxy. Every active setting with its default; `apim-proxy settings` lists the others.\n\
          # `apim-proxy check` prints what counts and where it comes from.\n",
     );
     for group in GROUPS {
-        let mut active = group.settings().filter(|setting| setting.standing() == Standing::Active).peekable();
+        let belongs = |setting: &&'static dyn AnySetting| {
+            setting.standing() == Standing::Active && !setting.key().starts_with("spring.config.")
+        };
+        let mut active = group.settings().filter(belongs).peekable();
         if active.peek().is_some() {
             let _ = writeln!(out, "\n## {}", group.title);
         }
@@ -89,9 +93,41 @@ pub fn shipped() -> String {
             let _ = writeln!(out, "\n# {}", setting.doc());
             let _ = match SHIPPED.iter().find(|(key, _)| *key == setting.key()) {
                 Some((key, value)) => writeln!(out, "{key}={value}"),
-                None => writeln!(out, "#{}={}", setting.key(), setting.default()),
+                None => writeln!(out, "#{}={}", setting.key().replace(".*", ".root"), setting.default()),
             };
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn every_name_means_one_setting_in_every_spelling() {
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for setting in all() {
+            for name in setting.aliases().iter().chain([&setting.key()]) {
+                let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+                let family = if name.ends_with('*') { "*" } else { "" };
+                let earlier = seen.insert(letters.to_ascii_lowercase() + family, setting.key());
+                assert_eq!(
+                    earlier, None,
+                    "{name} is defined twice: drop the one in provisional.rs or later/"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value_and_every_doc_a_sentence() {
+        for setting in all() {
+            assert_eq!(setting.check(setting.default()), Ok(()), "{}", setting.key());
+            assert!(setting.doc().ends_with('.'), "{}", setting.key());
+            assert!(!setting.secret() || setting.default().is_empty(), "{}", setting.key());
+        }
+    }
 }

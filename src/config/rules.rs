@@ -5,6 +5,7 @@
 use crate::config::files;
 use crate::config::later::{proxy, spring, tls};
 use crate::config::sources::{Effective, Level};
+use crate::config::spring::uniform;
 use crate::setting::Source as _;
 
 /// Every rule, in the order their sentences appear.
@@ -23,9 +24,12 @@ fn implied_tls(effective: &mut Effective) {
     if effective.entry(enabled).is_some_and(|entry| !entry.text.trim().is_empty()) {
         return;
     }
+    let known = effective.entries().map(|(key, _)| key);
+    let mut keys = known.chain(effective.unknown.iter().map(|unknown| unknown.key.as_str()));
     let implied =
-        effective.entries().map(|(key, _)| key).find(|key| key.starts_with("server.ssl.") && *key != enabled);
-    if let Some(key) = implied.map(str::to_owned) {
+        keys.find(|key| *key != enabled && uniform(key).starts_with("server.ssl.")).map(str::to_owned);
+    drop(keys);
+    if let Some(key) = implied {
         let what = format!(
             "switches the TLS listener on, because any server.ssl.* key does unless {enabled} is set (Spring Boot's \
              rule), and this build has no TLS listener; write {enabled}=false to serve plain text"

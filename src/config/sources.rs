@@ -105,9 +105,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The text for people: secrets masked.
+    /// The text for people: secrets masked, and private keys, which may stand in the value itself.
     pub fn shown(&self) -> &str {
-        if self.setting.secret() { MASK } else { &self.text }
+        if self.setting.secret() || self.text.contains("PRIVATE KEY-----") { MASK } else { &self.text }
     }
 }
 
@@ -191,10 +191,11 @@ impl Effective {
         self.problems.push(Problem { level, place, subject, what });
     }
 
-    /// Each value by itself: does it parse, may it be set in this build.
+    /// Each value by itself: does it parse, may it be set in this build. A placeholder that is still there has had its
+    /// sentence.
     fn judge(&mut self) {
         let mut found = Vec::new();
-        for (key, entry) in &self.entries {
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.text.contains("${")) {
             if let Err(what) = entry.setting.check(&entry.text) {
                 found.push((key.clone(), what));
             } else if let Standing::Refused(why) = entry.setting.standing()

@@ -85,12 +85,7 @@ impl Names {
         {
             return Some(Known { setting, key: with_indexes(setting.key(), indexes) });
         }
-        let dotted = name.to_ascii_lowercase().replace('_', ".");
-        self.families.iter().find_map(|&setting| {
-            let prefix = setting.key().trim_end_matches('*');
-            let rest = dotted.strip_prefix(&*prefix.replace('-', "."))?;
-            (!rest.is_empty()).then(|| Known { setting, key: format!("{prefix}{rest}") })
-        })
+        self.families.iter().find_map(|&setting| family_member(setting, name))
     }
 
     /// The known key that looks most like `name`, if any looks alike.
@@ -100,6 +95,32 @@ impl Names {
         let near = self.by_name.iter().map(|(known, setting)| (distance(&wanted, known), setting.key()));
         near.filter(|&(far, _)| far <= limit).min().map(|(_, key)| key)
     }
+}
+
+/// The member of a family that the environment variable `name` means; what follows the prefix is lower case with dots,
+/// as Spring reads `LOGGING_LEVEL_ORG_APACHE`.
+fn family_member(family: &'static dyn AnySetting, name: &str) -> Option<Known> {
+    let prefix = family.key().trim_end_matches('*');
+    let parts: Vec<&str> = name.split('_').collect();
+    let pattern = prefix.replace("[N]", ".N");
+    let wanted: Vec<&str> = pattern.split(['.', '-']).filter(|part| !part.is_empty()).collect();
+    let rest = parts.get(wanted.len()..).filter(|rest| !rest.is_empty())?;
+    let is_index = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty();
+    let fits = |(part, wanted): (&&str, &&str)| match *wanted {
+        "N" => is_index(part),
+        word => part.eq_ignore_ascii_case(word),
+    };
+    if !parts.iter().zip(&wanted).all(fits) {
+        return None;
+    }
+    let indexes: Vec<String> = parts
+        .iter()
+        .zip(&wanted)
+        .filter(|(_, word)| **word == "N")
+        .map(|(part, _)| (*part).to_owned())
+        .collect();
+    let key = with_indexes(prefix, &indexes) + &rest.join(".").to_ascii_lowercase();
+    Some(Known { setting: family, key })
 }
 
 /// The spelling-free form of a name: lower case, without `-` and `_`, dots and brackets kept.
@@ -235,4 +256,132 @@ fn split_default(inside: &str) -> Option<(&str, &str)> {
         None
     })?;
     Some((&inside[..colon], &inside[colon + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setting::Setting;
+    use crate::value;
+
+    static STORE: Setting<String> = Setting::new("server.ssl.key-store", "", value::text, "");
+    static ALLOW: Setting<String> =
+        Setting::new("proxy.ip.allow", "", value::text, "").aliases(&["proxy.allowed-ip"]);
+    static MATCH: Setting<String> = Setting::new("proxy.targets[N].match", "", value::text, "");
+    static LEVEL: Setting<String> = Setting::new("logging.level.*", "", value::text, "");
+    static GROUP: Setting<String> = Setting::new("proxy.groups[N].*", "", value::text, "");
+    static DEBUG: Setting<bool> = Setting::new("debug", "false", value::boolean, "");
+
+    fn names() -> Names {
+        let all: [&'static dyn AnySetting; 6] = [&STORE, &ALLOW, &MATCH, &LEVEL, &GROUP, &DEBUG];
+        Names::new(all.into_iter())
+    }
+
+    fn key(known: Option<Known>) -> String {
+        known.map_or("-".to_owned(), |known| known.key)
+    }
+
+    #[test]
+    fn relaxed_names_are_one_name() {
+        for (name, expected) in [
+            ("server.ssl.key-store", "server.ssl.key-store"),
+            ("server.ssl.keyStore", "server.ssl.key-store"),
+            ("server.ssl.key_store", "server.ssl.key-store"),
+            ("SERVER.SSL.KEY_STORE", "server.ssl.key-store"),
+            ("proxy.allowedIp", "proxy.ip.allow"),
+            ("proxy.targets[12].MATCH", "proxy.targets[12].match"),
+            ("proxy.groups[3].some-Thing", "proxy.groups[3].some-Thing"),
+            ("logging.level.org.apache.http.Wire", "logging.level.org.apache.http.Wire"),
+            ("Logging.Level.root", "logging.level.root"),
+            ("logging.level.", "-"),
+            ("logging.level", "-"),
+            ("server.ssl.key.store", "-"),
+            ("proxy.targets[x].match", "-"),
+            ("proxy.targets.match", "-"),
+            ("proxy.targets[", "-"),
+            ("", "-"),
+        ] {
+            assert_eq!(key(names().find(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_environment_has_its_own_spelling() {
+        for (name, expected) in [
+            ("SERVER_SSL_KEY_STORE", "server.ssl.key-store"),
+            ("SERVER_SSL_KEYSTORE", "server.ssl.key-store"),
+            ("server_ssl_key_store", "server.ssl.key-store"),
+            ("server.ssl.keyStore", "server.ssl.key-store"),
+            ("PROXY_IP_ALLOW", "proxy.ip.allow"),
+            ("PROXY_TARGETS_0_MATCH", "proxy.targets[0].match"),
+            ("PROXY_TARGETS_MATCH", "-"),
+            ("PROXY_GROUPS_12_ALLOW", "proxy.groups[12].allow"),
+            ("LOGGING_LEVEL_ORG_APACHE_HTTP", "logging.level.org.apache.http"),
+            ("LOGGING_LEVEL", "-"),
+            ("DEBUG", "-"),
+            ("PATH", "-"),
+            ("_", "-"),
+        ] {
+            assert_eq!(key(names().find_environment(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        assert_eq!(names().nearest("server.ssl.kye-store"), Some("server.ssl.key-store"));
+        assert_eq!(names().nearest("server.ssl.key.store"), Some("server.ssl.key-store"));
+        assert_eq!(names().nearest("proxy.targets[7].matches"), Some("proxy.targets[N].match"));
+        assert_eq!(names().nearest("spring.datasource.url"), None);
+        assert_eq!((distance("abc", ""), distance("", "ab"), distance("kitten", "sitting")), (3, 2, 3));
+    }
+
+    fn expanded(text: &str) -> Result<String, String> {
+        expand(text, &|name| {
+            let text = match name {
+                "a" => "1",
+                "b" => "<${a}>",
+                "which" => "a",
+                "loop" => "${pool}",
+                "pool" => "x${loop}",
+                "self" => "${self:default}",
+                "empty" => "",
+                _ => return None,
+            };
+            Some(text.to_owned())
+        })
+    }
+
+    #[test]
+    fn placeholders_are_replaced() {
+        for (text, expected) in [
+            ("plain $a {a} $", "plain $a {a} $"),
+            ("${a}-${b}", "1-<1>"),
+            ("${none:x:y}", "x:y"),
+            ("${none:}", ""),
+            ("${empty:x}", ""),
+            ("${none:${b}}", "<1>"),
+            ("${none:{${a}}}", "{1}"),
+            ("${${which}}", "1"),
+            ("${a:${none}}", "1"),
+            ("${a", "${a"),
+            ("x${", "x${"),
+        ] {
+            assert_eq!(expanded(text), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn placeholders_without_end_or_meaning_are_errors() {
+        for (text, what) in [
+            ("${none}", "has a placeholder that nothing defines: ${none}"),
+            ("${loop}", "has a placeholder that leads back to itself: ${loop}"),
+            ("${self}", "has a placeholder that leads back to itself: ${self}"),
+        ] {
+            assert_eq!(expanded(text), Err(what.to_owned()), "{text}");
+        }
+        let deep = "${".repeat(10_000) + &"}".repeat(10_000);
+        assert_eq!(expanded(&deep), Err("nests placeholders more than 32 deep".to_owned()));
+        let bomb = expand("${a}", &|_| Some("${b}${c}".to_owned()));
+        assert!(bomb.is_err());
+    }
 }

@@ -149,11 +149,14 @@ pub static HTTP2: Setting<String> = no_effect("server.http2.*", "HTTP/2; listene
 pub static ERROR_PAGES: Setting<String> =
     no_effect("server.error.*", "Spring's error pages; ours are one sentence.");
 /// The management listener. Without it nothing is exposed, so it counts as comfort.
-pub static MANAGEMENT_PORT: Setting<u16> = Setting::new(
+pub static MANAGEMENT_PORT: Setting<Option<u16>> = Setting::new(
     "management.server.port",
-    "0",
-    value::port,
-    "Port of health and metrics; 0 or unset is none.",
+    "",
+    |text| match text.trim() {
+        "" | "-1" => Ok(None),
+        text => value::port(text).map(Some),
+    },
+    "Port of health and metrics; -1 or unset is none.",
 )
 .standing(Standing::NotYet);
 /// Spring's other management keys.

@@ -11,7 +11,6 @@ pub mod banner;
 pub mod files;
 pub mod later;
 pub mod properties;
-pub mod provisional;
 pub mod reading;
 pub mod registry;
 pub mod rules;

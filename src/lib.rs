@@ -45,4 +45,5 @@ pub mod listener;
 pub mod logging;
 pub mod net;
 pub mod resolve;
+pub mod run;
 pub mod server;

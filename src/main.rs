@@ -1,3 +1,7 @@
-//! The binary: arguments in, exit code out.
+//! The binary: words in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    apim_proxy::run::main(std::env::args().skip(1))
+}

@@ -17,6 +17,7 @@ use maxima::Maxima;
 use mio::{Poll, Waker};
 use seat::{MAIL, Seat, Shared};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -40,6 +41,26 @@ pub const SHUTDOWN: Setting<bool> = Setting::new(
     },
     "What SIGTERM does: graceful finishes exchanges in progress, immediate cuts them off.",
 );
+
+/// Where the running process is noted.
+pub const PID_FILE: Setting<Option<PathBuf>> = Setting::new(
+    "pid-file",
+    "",
+    path,
+    "File that holds the process id and is locked while the process runs; start.sh sets it.",
+);
+
+/// How the starter learns that the listeners are open.
+pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
+    "ready-file",
+    "",
+    path,
+    "File written once the listeners are open: `pid N`, then one `listen ADDRESS` for each; start.sh sets it.",
+);
+
+fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok(Some(text.trim()).filter(|text| !text.is_empty()).map(PathBuf::from))
+}
 
 /// A running proxy.
 pub struct Server {

@@ -7,27 +7,6 @@ use crate::config::sources::Effective;
 use crate::setting::Standing;
 use crate::value;
 
-/// Every maximum the server computed from the configuration and the system; the server fills it in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Maxima {
-    /// Each listener as `kind address:port`.
-    pub listeners: Vec<String>,
-    /// Worker threads.
-    pub workers: usize,
-    /// Client connections, all workers together.
-    pub clients: usize,
-    /// Buffers, all workers together.
-    pub buffers: usize,
-    /// Size of one buffer in bytes.
-    pub buffer_bytes: usize,
-    /// Upstream connections to one target.
-    pub pool_per_route: usize,
-    /// Upstream connections to all targets.
-    pub pool_total: usize,
-    /// Descriptors the process may open.
-    pub open_files: usize,
-}
-
 /// A value that people should know they run with.
 struct Risk {
     key: &'static str,
@@ -71,20 +50,12 @@ const RISKS: [Risk; 6] = [
     },
 ];
 
-/// The start banner, one line an item: version, listeners, maxima, risky settings, keys without effect yet, unknown keys.
-pub fn banner(maxima: &Maxima, effective: &Effective) -> Vec<String> {
+/// The start banner, one line an item: version, listeners, maxima, risky settings, keys without effect yet, unknown
+/// keys.
+pub fn banner(listeners: Vec<String>, maxima: &str, effective: &Effective) -> Vec<String> {
     let mut lines = vec![format!("apim-proxy {}", env!("CARGO_PKG_VERSION"))];
-    lines.extend(maxima.listeners.iter().map(|listener| format!("listener {listener}")));
-    lines.push(format!(
-        "maxima: {} workers, {} clients, {} buffers of {} bytes, {} connections a target, {} to all targets, {} open files",
-        maxima.workers,
-        maxima.clients,
-        maxima.buffers,
-        maxima.buffer_bytes,
-        maxima.pool_per_route,
-        maxima.pool_total,
-        maxima.open_files
-    ));
+    lines.extend(listeners.into_iter().map(|listener| format!("listener {listener}")));
+    lines.push(maxima.to_owned());
     lines.extend(remarks(effective));
     lines
 }

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use crate::config::later::{logging, proxy, spring, tls};
-use crate::config::provisional;
 use crate::config::spring::Names;
 use crate::setting::{AnySetting, Standing};
+use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
 
 /// A heading and its settings.
 pub struct Group {
@@ -20,14 +20,54 @@ pub struct Group {
 
 /// Every setting, in groups.
 pub static GROUPS: &[Group] = &[
-    Group { title: "Listener", lists: &[provisional::LISTENER] },
-    Group { title: "Clients", lists: &[provisional::CLIENTS] },
-    Group { title: "Targets", lists: &[provisional::TARGETS] },
-    Group { title: "Who may enter, where they may go", lists: &[provisional::POLICY, proxy::ALL] },
+    Group { title: "Listener", lists: &[LISTENER] },
+    Group { title: "Clients", lists: &[CLIENTS] },
+    Group { title: "Targets", lists: &[TARGETS] },
+    Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL] },
-    Group { title: "Logging", lists: &[logging::ALL] },
+    Group { title: "Logging", lists: &[LOGGING, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
+
+const LISTENER: &[&dyn AnySetting] = &[
+    &listener::PORT,
+    &listener::ADDRESS,
+    &listener::BACKLOG,
+    &server::maxima::WORKERS,
+    &server::SHUTDOWN,
+    &server::SHUTDOWN_PHASE,
+    &server::PID_FILE,
+    &server::READY_FILE,
+];
+
+const CLIENTS: &[&dyn AnySetting] = &[
+    &server::maxima::CLIENTS_MAX,
+    &engine::HEAD_BYTES_MAX,
+    &engine::REQUESTS_MAX,
+    &wait::HEAD,
+    &wait::IDLE,
+    &wait::BODY,
+    &wait::CLIENT_SEND,
+    &wait::LINGER,
+    &server::maxima::BUFFER_BYTES_MAX,
+    &engine::ERROR_COMPAT,
+];
+
+const TARGETS: &[&dyn AnySetting] = &[
+    &wait::CONNECT,
+    &wait::QUEUE,
+    &wait::RESPONSE,
+    &wait::UPSTREAM_IDLE,
+    &permits::PER_ROUTE_MAX,
+    &permits::TOTAL_MAX,
+    &resolve::CACHE_TTL,
+    &resolve::CACHE_NEGATIVE_TTL,
+];
+
+const LOGGING: &[&dyn AnySetting] = &[&log::FILE_NAME];
+
+const POLICY: &[&dyn AnySetting] =
+    &[&policy::client_address::ALLOW, &policy::egress::TARGET_ALLOW, &policy::header_filter::HEADER_FILTER];
 
 /// Keys that the shipped file sets rather than only shows.
 const SHIPPED: &[(&str, &str)] = &[("server.port", "9000")];

@@ -9,7 +9,6 @@ use crate::value;
 pub static ALL: &[&dyn AnySetting] = &[
     &LEVEL,
     &GROUP,
-    &FILE_NAME,
     &FILE_PATH,
     &PATTERN_FILE,
     &PATTERN_CONSOLE,
@@ -43,8 +42,6 @@ pub static LEVEL: Setting<LevelFilter> = Setting::new(
 pub static GROUP: Setting<Vec<String>> =
     Setting::new("logging.group.*", "", value::list, "Loggers that share one level name, as a comma list.")
         .standing(Standing::NotYet);
-/// The operators' log file.
-pub static FILE_NAME: Setting<String> = later("logging.file.name", "", "File the log is written to as well.");
 /// Its folder.
 pub static FILE_PATH: Setting<String> =
     later("logging.file.path", "", "Folder of `spring.log` when `logging.file.name` is unset.");

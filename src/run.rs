@@ -1,0 +1,223 @@
+//! The commands of the binary: serve, check, and what they print. Exit codes: 0 well, 1 the configuration or the
+//! machine stands in the way, 2 the command line makes no sense.
+
+use crate::cli::{self, Arguments, Command};
+use crate::config::banner::{self, banner};
+use crate::config::later::logging::LEVEL;
+use crate::config::reading::Inputs;
+use crate::config::registry;
+use crate::config::sources::{Effective, Level};
+use crate::demo;
+use crate::logging::{self, FILE_NAME, Levels};
+use crate::server::maxima::{Machine, Maxima};
+use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
+use crate::setting::Source;
+use mio::{Events, Interest, Poll, Token};
+use rustix::fs::{FlockOperation, flock};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook_mio::v1_0::Signals;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Seek as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Runs the command that `words` spell.
+pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
+    match cli::parse(words) {
+        Ok(Command::Run(arguments)) => report(serve(arguments)),
+        Ok(Command::Check(arguments)) => check(arguments),
+        Ok(Command::Demo(arguments)) => report(demo::run(arguments)),
+        Ok(Command::Settings) => print(&registry::markdown()),
+        Ok(Command::Help) => print(cli::USAGE),
+        Ok(Command::Version) => print(concat!("apim-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(misuse) => {
+            complain(&format!("{misuse}\n\n{}", cli::USAGE));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints to standard output; a reader who has left is no reason to panic.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(text: &str) {
+    // Standard error may be closed; there is nobody else to tell.
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}
+
+fn report(result: Result<(), String>) -> ExitCode {
+    logging::flush();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentences) => {
+            complain(&sentences);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(arguments: Arguments) -> ExitCode {
+    let effective = Effective::load(&Inputs::of_process(arguments));
+    let mut text = banner::report(&effective);
+    let computed = Maxima::compute(&effective, &Machine::look());
+    let mut sound = !effective.has_errors();
+    match &computed {
+        Ok(maxima) => {
+            let _ = writeln!(text, "\n# computed\n{}", maxima_line(maxima));
+        }
+        Err(_) if effective.has_errors() => {}
+        Err(sentence) => {
+            let _ = writeln!(text, "error: {sentence}");
+            sound = false;
+        }
+    }
+    let printed = print(&text);
+    if sound { printed } else { ExitCode::FAILURE }
+}
+
+/// Every maximum in a line.
+fn maxima_line(maxima: &Maxima) -> String {
+    let limits = &maxima.limits;
+    format!(
+        "maxima: {} workers, {} clients, {} exchanges at once, {} MB of buffers, {} connections to a target, {} to all \
+         targets, {} open files",
+        maxima.workers,
+        maxima.clients,
+        limits.exchanges_max * maxima.workers,
+        limits.buffer_bytes_max() * maxima.workers / (1 << 20),
+        maxima.per_route,
+        maxima.upstreams,
+        maxima.files
+    )
+}
+
+/// Reads the configuration; the errors, all at once, end the start.
+pub(crate) fn load(arguments: Arguments) -> Result<Effective, String> {
+    let effective = Effective::load(&Inputs::of_process(arguments));
+    if !effective.has_errors() {
+        return Ok(effective);
+    }
+    let errors = effective.problems.iter().filter(|problem| problem.level == Level::Error);
+    Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+pub(crate) fn start_log(effective: &Effective) -> Result<(), String> {
+    let named = effective.entries().filter(|(_, entry)| std::ptr::eq(entry.setting.key(), LEVEL.key));
+    let levels =
+        named.filter_map(|(key, entry)| Some((key.strip_prefix("logging.level.")?, entry.text.as_str())));
+    logging::start(Levels::parse(levels)?, effective.value(&FILE_NAME)?.as_deref())
+}
+
+fn serve(arguments: Arguments) -> Result<(), String> {
+    logging::catch_panics();
+    let effective = load(arguments)?;
+    let maxima = Maxima::compute(&effective, &Machine::look())?;
+    // Signals are caught before any thread could be hit by one.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])
+        .map_err(|error| format!("signals cannot be caught: {error}"))?;
+    let _lock = effective.value(&PID_FILE)?.map(|path| PidFile::take(&path)).transpose()?;
+    start_log(&effective)?;
+    let server = Server::start(&effective, &maxima)?;
+    announce(&effective, &maxima, &server);
+    let phase = effective.value(&SHUTDOWN_PHASE)?.duration();
+    if let Some(path) = effective.value(&READY_FILE)? {
+        write_ready(&path, &server, phase)?;
+    }
+    watch(&mut signals, &server, if effective.value(&SHUTDOWN)? { phase } else { Duration::ZERO })
+        .map_err(|error| format!("signals cannot be awaited: {error}"))
+}
+
+fn announce(effective: &Effective, maxima: &Maxima, server: &Server) {
+    for problem in &effective.problems {
+        let level = if problem.level == Level::Warning { log::Level::Warn } else { log::Level::Info };
+        log::log!(level, "{problem}");
+    }
+    let listeners = server.addresses().iter().map(|address| format!("forward {address}")).collect();
+    for line in banner(listeners, &maxima_line(maxima), effective) {
+        log::info!("{line}");
+    }
+}
+
+/// Waits for signals until the shutdown is over.
+fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    poll.registry().register(signals, Token(0), Interest::READABLE)?;
+    let mut events = Events::with_capacity(8);
+    let mut deadline: Option<Instant> = None;
+    loop {
+        // While draining the workers are looked at often; before, only a signal matters.
+        match poll.poll(&mut events, deadline.map(|_| Duration::from_millis(10))) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Err(_) | Ok(()) => {}
+        }
+        for signal in signals.pending() {
+            match signal {
+                SIGUSR1 => log::info!("statistics\n{}", server.report().trim_end()),
+                SIGHUP => log::info!("SIGHUP: the configuration is read at start only"),
+                _ if deadline.is_some() => {
+                    log::warn!("second signal: exchanges in progress are cut off");
+                    return Ok(());
+                }
+                _ => {
+                    log::info!("shutting down: exchanges in progress have {} s to end", phase.as_secs());
+                    server.drain();
+                    deadline = Some(Instant::now() + phase);
+                }
+            }
+        }
+        if server.is_over() {
+            log::info!("stopped");
+            return Ok(());
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            log::warn!("stopped; exchanges that were still in progress were cut off");
+            return Ok(());
+        }
+    }
+}
+
+/// The pid file, locked as long as this lives; the lock and not the number says that we run.
+struct PidFile(File);
+
+impl PidFile {
+    fn take(path: &Path) -> Result<Self, String> {
+        let cannot = |error: io::Error| format!("pid-file {} cannot be written: {error}", path.display());
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            let pid = fs::read_to_string(path).unwrap_or_default();
+            format!("apim-proxy runs already, pid {}: it holds the lock on {}", pid.trim(), path.display())
+        })?;
+        file.set_len(0).map_err(cannot)?;
+        file.rewind().map_err(cannot)?;
+        writeln!(file, "{}", std::process::id()).map_err(cannot)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // The lock goes with the descriptor; an empty file names nobody.
+        let _ = self.0.set_len(0);
+    }
+}
+
+/// Tells the starter, whole at once, that we serve.
+fn write_ready(path: &Path, server: &Server, phase: Duration) -> Result<(), String> {
+    let mut text = format!("pid {}\n", std::process::id());
+    for address in server.addresses() {
+        let _ = writeln!(text, "listen {address}");
+    }
+    let _ = writeln!(text, "stop-seconds {}", phase.as_secs());
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text)
+        .and_then(|()| fs::rename(&draft, path))
+        .map_err(|error| format!("ready-file {} cannot be written: {error}", path.display()))
+}

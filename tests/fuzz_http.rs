@@ -1,5 +1,6 @@
-//! Seeded mutation of heads, chunked bodies and targets, and what must hold for every input. Deterministic: `FUZZ_SEED` and
-//! `FUZZ_ROUNDS` choose other inputs and more of them. The targets are plain functions from bytes; cargo-fuzz can call them too.
+//! Seeded mutation of heads, chunked bodies and targets, and what must hold for every input. Deterministic:
+//! `FUZZ_SEED` and `FUZZ_ROUNDS` choose other inputs and more of them. The targets are plain functions from
+//! bytes; cargo-fuzz can call them too.
 
 use std::env;
 
@@ -197,7 +198,8 @@ fn feed(body: &[u8], unchunk: bool, mut piece: impl FnMut() -> usize) -> Fed {
     Ok((kept, buffer, framer.is_done()))
 }
 
-/// A chunk decoder as one would write it in five minutes: size up to the first semicolon or blank, data, trailers skipped.
+/// A chunk decoder as one would write it in five minutes: size up to the first semicolon or blank, data,
+/// trailers skipped.
 fn naive_decode(mut body: &[u8]) -> Option<Vec<u8>> {
     let mut data = Vec::new();
     loop {
@@ -305,7 +307,8 @@ fn request_heads() {
 #[test]
 fn response_heads() {
     let seeds: [&[u8]; 3] = [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=5\r\nConnection: keep-alive, x-own\r\nX-Own: 1\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=5\r\n\
+            Connection: keep-alive, x-own\r\nX-Own: 1\r\n\r\nhello",
         b"HTTP/1.0 404 Not\xe9 Found\r\nA:\r\n\r\n",
         b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n",
     ];

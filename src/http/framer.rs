@@ -7,12 +7,13 @@
 //!            |
 //!            +--0--> Tail --empty line--> Done
 //! ```
-//! A canonical body passes untouched. Chunk extensions and forbidden trailers are cut out by moving what follows them, each byte at
-//! most once a call. Refused: everything outside the grammar, sizes over 64 bits, size lines over [`SIZE_LINE_BYTES_MAX`] and
-//! trailers over [`TRAILER_BYTES_MAX`].
+//! A canonical body passes untouched. Chunk extensions and forbidden trailers are cut out by moving what
+//! follows them, each byte at most once a call. Refused: everything outside the grammar, sizes over 64 bits,
+//! size lines over [`SIZE_LINE_BYTES_MAX`] and trailers over [`TRAILER_BYTES_MAX`].
 //!
-//! Whatever ends the message (the last chunk, the trailers, the empty line) is passed as one piece when all of it is there and in order,
-//! so that a fault in it never comes after something a careless reader takes for the end.
+//! Whatever ends the message (the last chunk, the trailers, the empty line) is passed as one piece when all
+//! of it is there and in order, so that a fault in it never comes after something a careless reader takes for
+//! the end.
 
 use std::ops::Range;
 
@@ -69,7 +70,8 @@ impl Framer {
         }
     }
 
-    /// Judges `bytes` in place: `bytes[..kept]` are to be passed on, `bytes[kept..taken]` are gone, `bytes[taken..]` are not judged yet.
+    /// Judges `bytes` in place: `bytes[..kept]` are to be passed on, `bytes[kept..taken]` are gone,
+    /// `bytes[taken..]` are not judged yet.
     ///
     /// Less than all is taken when a line is not complete, [`HELD_BYTES_MAX`] at the most, and after the end.
     ///
@@ -127,7 +129,8 @@ enum At {
     Data(u64),
     /// Before the line end after the data.
     DataEnd,
-    /// At a last-chunk line of `first` bytes; the line under way begins at `line`, and `seen` bytes were searched for its end.
+    /// At a last-chunk line of `first` bytes; the line under way begins at `line`, and `seen` bytes were
+    /// searched for its end.
     Tail { first: u16, line: u16, seen: u16 },
     /// After the empty line.
     Done,
@@ -182,8 +185,9 @@ impl Chunked {
 
     /// Judges the lines of `tail` that are complete; where it ends, once it does.
     fn tail(&mut self, tail: &[u8], first: usize, line: usize, seen: usize) -> Result<Option<usize>, What> {
+        let Some(fresh) = tail.get(seen..) else { return Ok(None) };
         let mut line = line;
-        for lf in memchr_iter(b'\n', tail.get(seen..).unwrap_or_default()) {
+        for lf in memchr_iter(b'\n', fresh) {
             let lf = seen + lf;
             let text = tail[line..lf].strip_suffix(b"\r").ok_or(What::BadChunk)?;
             if text.is_empty() {
@@ -274,7 +278,8 @@ struct SizeLine {
     bytes: usize,
 }
 
-/// Reads the size line at the start of `bytes`; `None` when it is in order so far but not complete (RFC 9112 §7.1).
+/// Reads the size line at the start of `bytes`; `None` when it is in order so far but not complete (RFC 9112
+/// §7.1).
 fn size_line(bytes: &[u8]) -> Result<Option<SizeLine>, What> {
     let digits = bytes.iter().take_while(|b| b.is_ascii_hexdigit()).take(17).count();
     if digits > 16 || (digits == 0 && !bytes.is_empty()) {
@@ -296,7 +301,8 @@ fn size_line(bytes: &[u8]) -> Result<Option<SizeLine>, What> {
     Ok(None)
 }
 
-/// A place in the extensions of a size line: `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1).
+/// A place in the extensions of a size line: `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ]
+/// )` (RFC 9112 §7.1.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// After the size or a quoted value: the line may end.
@@ -353,7 +359,8 @@ fn is_trailer(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Feeds `body` in pieces of `piece` bytes, as a buffer would: what is not taken comes again. What was kept, what was left over, done.
+    /// Feeds `body` in pieces of `piece` bytes, as a buffer would: what is not taken comes again. What was
+    /// kept, what was left over, done.
     fn feed(body: &[u8], piece: usize, unchunk: bool) -> Result<(Vec<u8>, Vec<u8>, bool), What> {
         let mut framer = Framer::new(Framing::Chunked, unchunk);
         let (mut buffer, mut kept) = (Vec::new(), Vec::new());
@@ -424,7 +431,8 @@ mod tests {
 
     #[test]
     fn trailers_that_steer_are_dropped_silently() {
-        let body = b"0;x\r\nA: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nB: 2\r\nproxy-x: 3\r\nx-forwarded-for: 4\r\n\r\n";
+        let body = b"0;x\r\nA: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nB: 2\r\n\
+            proxy-x: 3\r\nx-forwarded-for: 4\r\n\r\n";
         assert_eq!(all(body), Ok((b"0\r\nA: 1\r\nB: 2\r\n\r\n".to_vec(), vec![], true)));
     }
 
@@ -508,6 +516,9 @@ mod tests {
             assert_eq!(feed(&longest, piece, false), Ok((longest.clone(), vec![], true)));
             assert_eq!(feed(&trailers(TRAILER_BYTES_MAX + 1), piece, false), Err(What::BadChunk));
         }
+        let endless = [b"0\r\n", &[b'a'; TRAILER_BYTES_MAX + 2][..]].concat();
+        assert_eq!(feed(&endless[..endless.len() - 1], 4096, false).map(|fed| fed.2), Ok(false));
+        assert_eq!(feed(&endless, 4096, false), Err(What::BadChunk));
     }
 
     #[test]

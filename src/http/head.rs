@@ -1,11 +1,11 @@
 //! Message heads: where they end, what they hold, and every malformed one refused (RFC 9112 §2-§5).
 //!
 //! [`HeadScan`] finds the end and judges each line end and the request line as soon as they are there;
-//! [`parse_request`] and [`parse_response`] read the head it found. The scan is not optional: httparse alone takes a bare LF
-//! for a line end. Nothing here allocates, and a parsed head borrows the buffer.
+//! [`parse_request`] and [`parse_response`] read the head it found. The scan is not optional: httparse alone
+//! takes a bare LF for a line end. Nothing here allocates, and a parsed head borrows the buffer.
 //!
-//! Refused: bare CR and LF, obs-fold, blanks before a colon, control bytes, more than [`HEADERS_MAX`] lines, versions
-//! other than 1.0 and 1.1, and requests whose Host is missing, repeated or malformed.
+//! Refused: bare CR and LF, obs-fold, blanks before a colon, control bytes, more than [`HEADERS_MAX`] lines,
+//! versions other than 1.0 and 1.1, and requests whose Host is missing, repeated or malformed.
 
 use std::mem::MaybeUninit;
 
@@ -31,7 +31,8 @@ pub const fn header_space<'b>() -> HeaderSpace<'b> {
 
 /// A resumable scan for the end of a head: linear in the bytes even when they come one at a time.
 ///
-/// Each call is given the whole head so far. After the head was found, or to begin another one, [`HeadScan::reset`].
+/// Each call is given the whole head so far. After the head was found, or to begin another one,
+/// [`HeadScan::reset`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScan {
     /// Where the line under way begins.
@@ -43,13 +44,15 @@ pub struct HeadScan {
 }
 
 impl HeadScan {
-    /// The length of the request head at the start of `bytes`, its blank line included; `None`: more bytes are needed.
+    /// The length of the request head at the start of `bytes`, its blank line included; `None`: more bytes
+    /// are needed.
     ///
     /// One empty line before the request line is part of the head (RFC 9112 §2.2).
     ///
     /// # Errors
-    /// `BadRequestLine` and `BadVersion` as soon as the request line is complete, or its first byte wrong; `BadLineEnd` for a bare LF;
-    /// `TargetTooLong` or `HeadTooLarge` when the head does not end within `max` bytes.
+    /// `BadRequestLine` and `BadVersion` as soon as the request line is complete, or its first byte wrong;
+    /// `BadLineEnd` for a bare LF; `TargetTooLong` or `HeadTooLarge` when the head does not end within `max`
+    /// bytes.
     pub fn request(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, What> {
         let window = &bytes[..bytes.len().min(max)];
         let first = window.strip_prefix(b"\r\n").unwrap_or(window).first();
@@ -65,11 +68,12 @@ impl HeadScan {
         Ok(found)
     }
 
-    /// The length of the response head at the start of `bytes`, its blank line included; `None`: more bytes are needed.
+    /// The length of the response head at the start of `bytes`, its blank line included; `None`: more bytes
+    /// are needed.
     ///
     /// # Errors
-    /// `BadResponse` as soon as the bytes cannot become an HTTP/1 head; `ResponseHeadTooLarge` when it does not end
-    /// within `max` bytes.
+    /// `BadResponse` as soon as the bytes cannot become an HTTP/1 head; `ResponseHeadTooLarge` when it does
+    /// not end within `max` bytes.
     pub fn response(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, What> {
         const PREFIX: &[u8] = b"HTTP/1.";
         let window = &bytes[..bytes.len().min(max)];
@@ -89,8 +93,8 @@ impl HeadScan {
         *self = Self::default();
     }
 
-    /// Walks the lines of `window` not seen yet. `start_line` judges a line and its offset while none was the start line, and says
-    /// whether this one is.
+    /// Walks the lines of `window` not seen yet. `start_line` judges a line and its offset while none was the
+    /// start line, and says whether this one is.
     fn scan(
         &mut self,
         window: &[u8],
@@ -194,7 +198,8 @@ pub struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    /// `None`: the `Connection` lines hold more than [`HEADERS_MAX`] options, more than there can be lines to name.
+    /// `None`: the `Connection` lines hold more than [`HEADERS_MAX`] options, more than there can be lines to
+    /// name.
     fn collect(headers: &[Header<'b>]) -> Option<Self> {
         let mut fields = Self {
             host: Seen::Never,
@@ -543,9 +548,12 @@ mod tests {
 
     #[test]
     fn the_fields_are_collected() {
-        let head = b"POST /a?b HTTP/1.1\r\nHost: [::1]:80\r\nX-Target-Host:  first \r\nx-target-host: second\r\n\
-            Content-Length: 1\r\nTransfer-Encoding: a\r\ntransfer-encoding: b\r\nConnection: close, x, Keep-Alive\r\n\
-            Expect: 100-Continue\r\nX-Reload-HttpClient: TRUE\r\nAccept: application/json\r\nKeep-Alive: timeout=9\r\n\
+        let head = b"POST /a?b HTTP/1.1\r\nHost: [::1]:80\r\nX-Target-Host:  first \r\n\
+            x-target-host: second\r\n\
+            Content-Length: 1\r\nTransfer-Encoding: a\r\ntransfer-encoding: b\r\n\
+            Connection: close, x, Keep-Alive\r\n\
+            Expect: 100-Continue\r\nX-Reload-HttpClient: TRUE\r\nAccept: application/json\r\n\
+            Keep-Alive: timeout=9\r\n\
             A: caf\xe9\r\n\r\n";
         let mut space = header_space();
         let request = parse_request(head, &mut space).unwrap();

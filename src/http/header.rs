@@ -1,7 +1,8 @@
 //! Header names and list values that mean something to a proxy (RFC 9110 §5.6, §7.6.1).
 //!
-//! Names are classified once, by length and first letter, so that a line nobody cares about costs one comparison.
-//! This file refuses nothing: it says what is there, and framing, rewriting and the exchange decide.
+//! Names are classified once, by length and first letter, so that a line nobody cares about costs one
+//! comparison. This file refuses nothing: it says what is there, and framing, rewriting and the exchange
+//! decide.
 
 /// What a header line is to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +62,8 @@ impl Kind {
         if difference == 0 { kind } else { Self::Other }
     }
 
-    /// Whether the field ends at the next hop whatever `Connection` says. `Transfer-Encoding` is not among them: it
-    /// stays as long as the body stays chunked.
+    /// Whether the field ends at the next hop whatever `Connection` says. `Transfer-Encoding` is not among
+    /// them: it stays as long as the body stays chunked.
     pub const fn is_hop_by_hop(self) -> bool {
         matches!(self, Self::Connection | Self::KeepAlive | Self::HopByHop)
     }
@@ -126,12 +127,14 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
 
 /// The elements of a comma list without its blanks and empty elements (RFC 9110 §5.6.1).
 ///
-/// Quoted strings are not known here: the lists we read hold tokens only, and a piece of a quoted string matches no name.
+/// Quoted strings are not known here: the lists we read hold tokens only, and a piece of a quoted string
+/// matches no name.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether a value of `Accept` asks for JSON by name: `application/json` or `application/*+json`, not with `q=0`.
+/// Whether a value of `Accept` asks for JSON by name: `application/json` or `application/*+json`, not with
+/// `q=0`.
 ///
 /// `*/*` does not count: every HTTP library sends it, and text is the legacy's answer.
 pub fn accepts_json(accept: &[u8]) -> bool {
@@ -178,8 +181,8 @@ pub fn decimal(digits: &[u8]) -> Option<u64> {
     Some(digits.iter().fold(0, |value, &digit| value * 10 + u64::from(digit - b'0')))
 }
 
-/// Whether a trailer field of this name is dropped: it frames, routes, authenticates, or controls the connection or a
-/// cache, and must not come after the body was acted on (RFC 9110 §6.5.1).
+/// Whether a trailer field of this name is dropped: it frames, routes, authenticates, or controls the
+/// connection or a cache, and must not come after the body was acted on (RFC 9110 §6.5.1).
 pub fn is_forbidden_trailer(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 36] = [
         b"accept",

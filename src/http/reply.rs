@@ -23,6 +23,17 @@ pub struct Ask<'a> {
     pub compat: Option<Compat<'a>>,
 }
 
+impl<'a> Ask<'a> {
+    /// Whether the answer to `what` tells the client that its connection closes.
+    pub fn closes(&self, what: What) -> bool {
+        self.connection == ConnectionField::Close || self.compat_for(what).is_some()
+    }
+
+    fn compat_for(&self, what: What) -> Option<Compat<'a>> {
+        self.compat.filter(|_| matches!(what.status(), 502..=504))
+    }
+}
+
 /// What the legacy's text names.
 #[derive(Clone, Copy, Debug)]
 pub struct Compat<'a> {
@@ -39,7 +50,7 @@ type Pieces<'a> = [&'a [u8]; 6];
 ///
 /// With `compat`, 502, 503 and 504 are 500 with the legacy's text, always plain, and the connection closes.
 pub fn reply(what: What, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
-    let compat = ask.compat.filter(|_| matches!(what.status(), 502..=504));
+    let compat = ask.compat_for(what);
     let json = ask.json && !what.literal() && compat.is_none();
     let (status, connection) =
         if compat.is_some() { (500, ConnectionField::Close) } else { (what.status(), ask.connection) };
@@ -49,7 +60,8 @@ pub fn reply(what: What, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     let mut pen = Pen::new(out);
     write!(
         pen,
-        "HTTP/1.1 {status} {}\r\nContent-Type: {media};charset=UTF-8\r\nContent-Length: {length}\r\nX-Proxy-Error: {}\r\n",
+        "HTTP/1.1 {status} {}\r\nContent-Type: {media};charset=UTF-8\r\nContent-Length: {length}\r\n\
+            X-Proxy-Error: {}\r\n",
         reason(status),
         what.code()
     )
@@ -115,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_legacy_text_stays_text() {
-        let expected = "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 40\r\n\
+        let expected = "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain;charset=UTF-8\r\n\
+            Content-Length: 40\r\n\
             X-Proxy-Error: target_missing\r\n\r\nyou have to include x-target-host header";
         assert_eq!(text(What::TargetMissing, &PLAIN), expected);
         assert_eq!(text(What::TargetMissing, &Ask { json: true, ..PLAIN }), expected);
@@ -125,7 +138,8 @@ mod tests {
     fn json_comes_when_asked_for() {
         assert_eq!(
             text(What::Draining, &Ask { json: true, connection: ConnectionField::Close, ..PLAIN }),
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json;charset=UTF-8\r\nContent-Length: 58\r\n\
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json;charset=UTF-8\r\n\
+                Content-Length: 58\r\n\
             X-Proxy-Error: draining\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
             {\"code\":\"draining\",\"message\":\"the proxy is shutting down\"}"
         );
@@ -135,7 +149,8 @@ mod tests {
     fn a_head_has_the_length_but_not_the_body() {
         assert_eq!(
             text(What::TraceDenied, &Ask { head: true, connection: ConnectionField::KeepAlive, ..PLAIN }),
-            "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 20\r\n\
+            "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain;charset=UTF-8\r\n\
+                Content-Length: 20\r\n\
             X-Proxy-Error: method_not_allowed\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n\
             Connection: keep-alive\r\n\r\n"
         );
@@ -149,11 +164,14 @@ mod tests {
                 What::ConnectRefused,
                 &Ask { json: true, connection: ConnectionField::KeepAlive, compat, ..PLAIN }
             ),
-            "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 80\r\n\
+            "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain;charset=UTF-8\r\n\
+                Content-Length: 80\r\n\
             X-Proxy-Error: connect_refused\r\nConnection: close\r\n\r\n\
             I/O error on POST request for \"http://h:81/p\": the target refused the connection"
         );
-        assert_eq!(text(What::BadTarget, &Ask { compat, ..PLAIN }), text(What::BadTarget, &PLAIN));
+        let ask = Ask { compat, ..PLAIN };
+        assert_eq!(text(What::BadTarget, &ask), text(What::BadTarget, &PLAIN));
+        assert_eq!([What::BadTarget, What::PoolTimeout].map(|what| ask.closes(what)), [false, true]);
     }
 
     #[test]

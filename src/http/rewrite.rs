@@ -1,8 +1,8 @@
 //! The outgoing head from the incoming head: a few lines less, nothing invented (RFC 9110 §7.6).
 //!
-//! Lines that stay are copied byte for byte, neighbours in one go: their places in the head are known from the parsed
-//! slices, which borrow it. The head must be the one that was parsed. Nothing is added but `Host` and, in
-//! responses, one `Connection` line.
+//! Lines that stay are copied byte for byte, neighbours in one go: their places in the head are known from
+//! the parsed slices, which borrow it. The head must be the one that was parsed. Nothing is added but `Host`
+//! and, in responses, one `Connection` line.
 
 use std::fmt;
 
@@ -73,10 +73,11 @@ pub struct Edits {
     pub unchunk: bool,
 }
 
-/// Writes the outgoing head of `request`, which was parsed from `head`; the length, or `None` if `out` is too small.
+/// Writes the outgoing head of `request`, which was parsed from `head`; the length, or `None` if `out` is too
+/// small.
 ///
-/// `Host` comes first and is the target's. Dropped: the client's `Host`, `x-target-host`, hop-by-hop fields, those
-/// `Connection` nominates and those `drop` names; framing fields never are.
+/// `Host` comes first and is the target's. Dropped: the client's `Host`, `x-target-host`, hop-by-hop fields,
+/// those `Connection` nominates and those `drop` names; framing fields never are.
 pub fn request(
     request: &Request<'_, '_>,
     head: &[u8],
@@ -108,10 +109,11 @@ pub fn request(
     Some(pen.len())
 }
 
-/// Writes the outgoing head of `response`, which was parsed from `head`; the length, or `None` if `out` is too small.
+/// Writes the outgoing head of `response`, which was parsed from `head`; the length, or `None` if `out` is
+/// too small.
 ///
-/// Dropped: hop-by-hop fields and those `Connection` nominates; framing fields of 1xx and 204, which have no body to
-/// frame (RFC 9112 §6.1, RFC 9110 §8.6), and what `edits` say.
+/// Dropped: hop-by-hop fields and those `Connection` nominates; framing fields of 1xx and 204, which have no
+/// body to frame (RFC 9112 §6.1, RFC 9110 §8.6), and what `edits` say.
 pub fn response(response: &Response<'_, '_>, head: &[u8], edits: &Edits, out: &mut [u8]) -> Option<usize> {
     let mut pen = Pen::new(out);
     let digit = |place: u16| b'0' + (response.status / place % 10) as u8;
@@ -143,7 +145,8 @@ fn copy_lines(
     headers: &[Header<'_>],
     keep: impl Fn(usize, &[u8]) -> bool,
 ) -> Option<()> {
-    // A line begins with its name, since blanks before names are refused; the last one ends before the blank line.
+    // A line begins with its name, since blanks before names are refused; the last one ends before the blank
+    // line.
     let start = |header: &Header<'_>| header.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
     let end = head.len().checked_sub(b"\r\n".len())?;
     let mut run: Option<usize> = None;
@@ -206,17 +209,21 @@ mod tests {
 
     #[test]
     fn lines_that_stay_keep_their_bytes() {
-        let head = b"\r\nPUT /p?q HTTP/1.0\r\nA:  two  blanks \t\r\na: again\r\nHost: h\r\nEmpty:\r\nExpect: 100-continue\r\n\
+        let head = b"\r\nPUT /p?q HTTP/1.0\r\nA:  two  blanks \t\r\na: again\r\nHost: h\r\nEmpty:\r\n\
+            Expect: 100-continue\r\n\
             X-Latin: caf\xe9\r\nContent-Length: 3\r\n\r\n";
-        let expected = b"PUT /base/p?q HTTP/1.1\r\nHost: Origin:81\r\nA:  two  blanks \t\r\na: again\r\nEmpty:\r\nExpect: 100-continue\r\n\
+        let expected = b"PUT /base/p?q HTTP/1.1\r\nHost: Origin:81\r\nA:  two  blanks \t\r\na: again\r\n\
+            Empty:\r\nExpect: 100-continue\r\n\
             X-Latin: caf\xe9\r\nContent-Length: 3\r\n\r\n";
         assert_eq!(outgoing(head), expected);
     }
 
     #[test]
     fn lines_for_this_hop_go() {
-        let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-Mine, TE\r\nA: 1\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\n\
-            TE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nProxy-Authorization: x\r\nProxy-Authenticate: x\r\nB: 2\r\n\
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-Mine, TE\r\nA: 1\r\n\
+            Keep-Alive: 1\r\nProxy-Connection: x\r\n\
+            TE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nProxy-Authorization: x\r\n\
+            Proxy-Authenticate: x\r\nB: 2\r\n\
             x-mine: x\r\nX-Secret: x\r\nx-target-host: x\r\nX-Target-Host: y\r\nC: 3\r\n\r\n";
         let expected = b"GET /base/ HTTP/1.1\r\nHost: Origin:81\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n";
         assert_eq!(outgoing(head), expected);
@@ -240,9 +247,11 @@ mod tests {
 
     #[test]
     fn responses_keep_reason_order_and_cookies() {
-        let head = b"HTTP/1.0 299 Caf\xe9 \r\nSet-Cookie: a\r\nConnection: x-own\r\nSet-Cookie: b\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\n\
+        let head = b"HTTP/1.0 299 Caf\xe9 \r\nSet-Cookie: a\r\nConnection: x-own\r\nSet-Cookie: b\r\n\
+            X-Own: 1\r\nKeep-Alive: timeout=5\r\n\
             Content-Length: 0\r\nETag: \"x\"\r\n\r\n";
-        let expected = b"HTTP/1.1 299 Caf\xe9 \r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\nETag: \"x\"\r\n\r\n";
+        let expected = b"HTTP/1.1 299 Caf\xe9 \r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
+            Content-Length: 0\r\nETag: \"x\"\r\n\r\n";
         assert_eq!(incoming(head, PLAIN), expected);
     }
 
@@ -254,7 +263,8 @@ mod tests {
         let close = Edits { connection: ConnectionField::Close, unchunk: false };
         assert_eq!(
             incoming(head, close),
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\nTrailer: x\r\nConnection: close\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\nTrailer: x\r\n\
+                Connection: close\r\n\r\n"
         );
     }
 

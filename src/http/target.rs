@@ -1,7 +1,9 @@
-//! Where a request goes: the four forms of a request target, and `x-target-host` (RFC 9112 §3.2, RFC 3986 §3.2).
+//! Where a request goes: the four forms of a request target, and `x-target-host` (RFC 9112 §3.2, RFC 3986
+//! §3.2).
 //!
-//! A host is an IPv4 or bracketed IPv6 literal, or a name of letters, digits, hyphens and underscores in labels. Refused: everything
-//! a resolver and a reader could take differently, such as `127.1`, `0x7f.0.0.1`, zones, percent signs and empty labels.
+//! A host is an IPv4 or bracketed IPv6 literal, or a name of letters, digits, hyphens and underscores in
+//! labels. Refused: everything a resolver and a reader could take differently, such as `127.1`, `0x7f.0.0.1`,
+//! zones, percent signs and empty labels.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -52,7 +54,8 @@ pub struct Target {
     pub host: Box<str>,
     /// The port, never 0.
     pub port: u16,
-    /// The value of `Host`: the host as written, with brackets if it is IPv6, and the port unless it is the default.
+    /// The value of `Host`: the host as written, with brackets if it is IPv6, and the port unless it is the
+    /// default.
     pub authority: Box<str>,
     /// The prefix of every path, without its last slash; empty for none.
     pub base: Box<[u8]>,
@@ -61,10 +64,12 @@ pub struct Target {
 impl Target {
     /// Reads the trimmed value of `x-target-host`: `[scheme://][userinfo@]host[:port][/path]`.
     ///
-    /// Userinfo is read over and never sent. An empty port (`http://h:`) is the default one, as in RFC 3986 §3.2.3.
+    /// Userinfo is read over and never sent. An empty port (`http://h:`) is the default one, as in RFC 3986
+    /// §3.2.3.
     ///
     /// # Errors
-    /// `BadTarget` for another scheme, a malformed host or port, a query, a fragment, and any byte that is not visible ASCII.
+    /// `BadTarget` for another scheme, a malformed host or port, a query, a fragment, and any byte that is
+    /// not visible ASCII.
     pub fn parse(value: &[u8], default_scheme: Scheme) -> Result<Self, What> {
         Self::read(value, default_scheme).ok_or(What::BadTarget)
     }
@@ -121,8 +126,8 @@ impl Target {
 
     /// The pieces of the outgoing request target, to be written one after the other.
     ///
-    /// The path follows the base byte for byte; a slash comes between them only where the path begins with none (an absolute form
-    /// without a path). `*` and the authority of CONNECT stay as they are.
+    /// The path follows the base byte for byte; a slash comes between them only where the path begins with
+    /// none (an absolute form without a path). `*` and the authority of CONNECT stay as they are.
     pub fn join<'a>(&'a self, method: &[u8], form: &Form<'a>) -> [&'a [u8]; 3] {
         match *form {
             Form::Origin(path) => [&self.base, b"", path],
@@ -177,7 +182,8 @@ const fn is_userinfo_byte(byte: u8) -> bool {
         )
 }
 
-/// Splits `host[:port]`: the host without brackets, and the port if one is written. `None` when it is not well formed.
+/// Splits `host[:port]`: the host without brackets, and the port if one is written. `None` when it is not
+/// well formed.
 pub fn host_port(authority: &[u8]) -> Option<(&str, Option<u16>)> {
     let text = std::str::from_utf8(authority).ok()?;
     let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
@@ -203,7 +209,8 @@ fn port(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|&port| plain && port != 0)
 }
 
-/// Whether `host` is a name, or a dotted quad: a last label that looks like a number makes it an address to resolvers (`127.1`).
+/// Whether `host` is a name, or a dotted quad: a last label that looks like a number makes it an address to
+/// resolvers (`127.1`).
 fn is_name_or_ipv4(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host).as_bytes();
     let mut label = 0;

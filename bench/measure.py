@@ -58,7 +58,7 @@ def header_arguments(stage):
 def wrk(stage, process, role, seconds, core=LOAD_CORE, threads=1):
     """One run of wrk: requests, requests a second, p50 and p99 in microseconds. Any failed request is an error."""
     pin = ["taskset", "-c", core] if core is not None else []
-    load = ["wrk", f"-t{threads}", f"-c{CLIENTS}", f"-d{seconds}s", "--latency", *header_arguments(stage)]
+    load = ["wrk", f"-t{threads}", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "10s", "--latency", *header_arguments(stage)]
     text = output(*pin, *load, f"http://127.0.0.1:{process.port}/{role}")
     if faults := re.findall(r"^\s*(?:Socket errors|Non-2xx).*", text, re.M):
         raise NotMeasured(f"{process.name}, {role}: {faults[0].strip()}")
@@ -111,7 +111,7 @@ def syscalls_part(stage, names, options):
     """System calls per request under `strace -f -c`: its drag saturates the proxy, and h2load counts exactly."""
     stage.origin()
     counts = {}
-    requests = 4000 if options.quick else 40000
+    requests = 12000 if options.quick else 40000
     for process in stage.serve(names):
         wrk(stage, process, "1k", 1)
         summary = stage.folder / f"{process.port}.strace"
@@ -150,15 +150,16 @@ def exchange(stage, port):
 
 def idle_part(stage, names, options):
     """Growth of private memory per keep-alive client that made one request and then fell silent."""
-    clients_wanted = min(500 if options.quick else 5000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 200)
-    growth = {}
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    clients_wanted = min(500 if options.quick else 5000, files_max // 2 - 400)
+    memory = {}
     for name in names:
         stage.origin()
         (process,) = stage.serve([name])
         warm = [exchange(stage, process.port) for _ in range(CLIENTS)]
         before = process.private_bytes()
         clients = [exchange(stage, process.port) for _ in range(clients_wanted)]
-        grown = process.private_bytes() - before
+        after = process.private_bytes()
         poll = select.poll()
         for client in clients:
             poll.register(client, select.POLLIN)
@@ -166,10 +167,10 @@ def idle_part(stage, names, options):
             raise NotMeasured(f"{name} closed {gone} of {clients_wanted} idle clients while they were counted")
         for client in warm + clients:
             client.close()
-        growth[name] = grown / clients_wanted
-        say(f"  {name}: {growth[name]:.0f} bytes per idle client ({clients_wanted} clients)")
+        memory[name] = before, after
+        say(f"  {name}: {(after - before) / clients_wanted:.0f} bytes per idle client ({clients_wanted} clients)")
         stage.clear()
-    return clients_wanted, growth
+    return clients_wanted, memory
 
 
 def first_part(stage, names, options):
@@ -187,13 +188,14 @@ def first_part(stage, names, options):
 
 def workers_part(stage, names, options):
     """Requests a second and CPU per request with one worker and with two, nothing pinned."""
-    stage.origin(core=None, workers=2)
+    share = max(2, os.cpu_count() // 2)
+    stage.origin(core=None, workers=share)
     runs = {name: {1: [], 2: []} for name in names}
     pairs = [(name, workers, stage.serve([name], core=None, workers=workers)[0]) for name in names for workers in (1, 2)]
     for round_number in range(options.rounds):
         shift = round_number % len(pairs)
         for name, workers, process in pairs[shift:] + pairs[:shift]:
-            runs[name][workers].append(window(stage, process, "1k", options.seconds, core=None, threads=2))
+            runs[name][workers].append(window(stage, process, "1k", options.seconds, core=None, threads=share))
     stage.clear()
     return runs
 
@@ -212,11 +214,17 @@ def callgrind_part(folder, options):
     return (counts[1] - counts[0]) / (many - few)
 
 
+def first_line(*command):
+    """The first line a command prints on either stream, or a dash."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    except OSError:
+        return "-"
+    return done.stdout.strip().split("\n")[0]
+
+
 def environment():
     """What ran where: rows for the report."""
-    first_line = lambda *command: subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ).stdout.strip().split("\n")[0]
     git = ["git", "-C", str(ROOT)]
     commit = first_line(*git, "describe", "--always", "--dirty", "--exclude=*")
     model = re.search(r"^(?:model name|CPU part)\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(), re.M)
@@ -284,7 +292,8 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="apim-proxy-bench-"))
     try:
         with Stage(folder) as stage:

@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -42,7 +43,9 @@ def free_port():
 
 def render(template, folder, **words):
     """Writes a template of bench/conf with its @WORDS@ filled in; returns the path."""
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     words |= {"dir": folder, "conf": CONF, "user": "user root;" if os.geteuid() == 0 else ""}
+    words |= {"clients_max": min(9000, files_max // 2 - 200), "files_max": min(20000, files_max)}
     text = (CONF / template).read_text()
     for word, value in words.items():
         text = text.replace(f"@{word.upper()}@", str(value))
@@ -179,7 +182,7 @@ class Stage:
             command = self._nginx("nginx.conf", port=port, origin=origin, workers=workers, reuseport=reuseport)
         else:
             template = "haproxy-fixed.cfg" if name == FIXED else "haproxy-setdst.cfg"
-            command = ["haproxy", "-q", "-db", "-f", render(template, self.folder, port=port, origin=origin)]
+            command = ["haproxy", "-db", "-f", render(template, self.folder, port=port, origin=origin)]
         return self._launch(name, command, port, core)
 
     def serve(self, names, bodies=("1k",), **options):

@@ -25,10 +25,13 @@ pub mod http;
 
 pub mod policy;
 
+pub mod dial;
 pub mod engine;
 pub mod exchange;
+pub mod intake;
 pub mod io;
 pub mod leg;
+pub mod pair;
 pub mod permits;
 pub mod pool;
 pub mod pump;

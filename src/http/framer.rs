@@ -348,3 +348,194 @@ fn is_trailer(line: &[u8]) -> bool {
         header::is_token(&line[..colon]) && line[colon + 1..].iter().all(|&b| header::is_value_byte(b))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `body` in pieces of `piece` bytes, as a buffer would: what is not taken comes again. What was kept, what was left over, done.
+    fn feed(body: &[u8], piece: usize, unchunk: bool) -> Result<(Vec<u8>, Vec<u8>, bool), What> {
+        let mut framer = Framer::new(Framing::Chunked, unchunk);
+        let (mut buffer, mut kept) = (Vec::new(), Vec::new());
+        for piece in body.chunks(piece.max(1)) {
+            buffer.extend_from_slice(piece);
+            let judged = framer.judge(&mut buffer)?;
+            assert!(judged.kept <= judged.taken && judged.done == framer.is_done());
+            kept.extend_from_slice(&buffer[..judged.kept]);
+            buffer.drain(..judged.taken);
+            assert!(judged.done || buffer.len() < HELD_BYTES_MAX);
+        }
+        Ok((kept, buffer, framer.is_done()))
+    }
+
+    fn all(body: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), What> {
+        let whole = feed(body, body.len(), false);
+        for piece in 1..body.len().min(20) {
+            assert_eq!(feed(body, piece, false), whole, "pieces of {piece}");
+        }
+        whole
+    }
+
+    #[test]
+    fn canonical_bodies_pass_untouched() {
+        for body in [
+            &b"0\r\n\r\n"[..],
+            b"5\r\nhello\r\n0\r\n\r\n",
+            b"5\r\nhello\r\n00a\r\n\r\n0\r\n\r\n\r\n\r\r\n000\r\n\r\n",
+            b"000000000000000F\r\n012345678901234\r\n0\r\nX-Sum: a b\tc\xe9\r\nEtag:\r\n\r\n",
+        ] {
+            assert_eq!(all(body), Ok((body.to_vec(), vec![], true)), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn nothing_behind_the_end_is_taken() {
+        assert_eq!(
+            feed(b"1\r\na\r\n0\r\n\r\nGET / HTTP/1.1", 4096, false),
+            Ok((b"1\r\na\r\n0\r\n\r\n".to_vec(), b"GET / HTTP/1.1".to_vec(), true))
+        );
+    }
+
+    #[test]
+    fn extensions_are_dropped() {
+        for extension in [
+            ";a",
+            ";a=b",
+            " ; a = b",
+            "\t;\ta\t=\tb",
+            ";a;b=c;d",
+            ";a=\"q \\\" \\\\ ;,\u{e9}\";b",
+            ";a=\"\"",
+            ";a ;b=\"x\" ;c",
+        ] {
+            let body = format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n");
+            let plain = b"5\r\nhello\r\n0\r\n\r\n".to_vec();
+            assert_eq!(all(body.as_bytes()), Ok((plain, vec![], true)), "{extension:?}");
+        }
+    }
+
+    #[test]
+    fn only_data_is_kept_unchunked() {
+        let body = b"5;x\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nX: y\r\n\r\n";
+        for piece in 1..=body.len() {
+            assert_eq!(feed(body, piece, true), Ok((b"hello world".to_vec(), vec![], true)));
+        }
+    }
+
+    #[test]
+    fn trailers_that_steer_are_dropped_silently() {
+        let body = b"0;x\r\nA: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nB: 2\r\nproxy-x: 3\r\nx-forwarded-for: 4\r\n\r\n";
+        assert_eq!(all(body), Ok((b"0\r\nA: 1\r\nB: 2\r\n\r\n".to_vec(), vec![], true)));
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        for body in [
+            &b"\r\n"[..],
+            b"\n",
+            b"g\r\n",
+            b"0x5\r\n",
+            b"+5\r\n",
+            b"-5\r\n",
+            b" 5\r\n",
+            b"5 \r\nhello\r\n",
+            b"5\t\r\nhello\r\n",
+            b"5\nhello\r\n",
+            b"5\rhello\r\n",
+            b"5\r\r\nhello",
+            b"5\r\nhello\n",
+            b"5\r\nhello\r0",
+            b"5\r\nhello!\r\n",
+            b"5\r\nhello0\r\n\r\n",
+            b"5_0\r\n",
+            b"5,5\r\n",
+            b"10000000000000000\r\n",
+            b"00000000000000005\r\nhello",
+            b"ffffffffffffffff0\r\n",
+            b";a\r\n",
+            b"5;\r\n",
+            b"5;a=\r\n",
+            b"5;a b\r\n",
+            b"5;a \r\n",
+            b"5;a=b \r\n",
+            b"5;a=b c\r\n",
+            b"5;=b\r\n",
+            b"5;a==b\r\n",
+            b"5;a=\"b\r\n",
+            b"5;a=\"b\"c\r\n",
+            b"5;a=\"\x01\"\r\n",
+            b"5;a=\"\\\r\n",
+            b"5;a\x00\r\n",
+            b"5;a=b\nhello",
+            b"5;a\rb\r\n",
+            b"0\r\n\n",
+            b"0\r\n\rX",
+            b"0\n\r\n",
+            b"0\r\nA: b\n\r\n",
+            b"0\r\nA : b\r\n\r\n",
+            b"0\r\n A: b\r\n\r\n",
+            b"0\r\nA: b\r\n c\r\n\r\n",
+            b"0\r\nA\r\n\r\n",
+            b"0\r\n: b\r\n\r\n",
+            b"0\r\nA: b\x00\r\n\r\n",
+            b"0\r\nA: b\rc\r\n\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            // A byte more, because a fault may show only in what follows it.
+            let body = [body, b"\n"].concat();
+            assert_eq!(all(&body), Err(What::BadChunk), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_64_bits_are_refused_in_sum_too() {
+        let mut framer = Framer::new(Framing::Chunked, false);
+        let mut line = *b"ffffffffffffffff\r\n";
+        assert_eq!(framer.judge(&mut line), Ok(Judged { taken: 18, kept: 18, done: false }));
+        let mut one = Framer::Chunked(Chunked { at: At::Size, total: u64::MAX, unchunk: false });
+        assert_eq!(one.judge(&mut b"1\r\n".to_vec()), Err(What::BadChunk));
+    }
+
+    #[test]
+    fn the_limits_of_lines_are_exact() {
+        let line = |n: usize| [b"1;", &vec![b'a'; n - 4][..], b"\r\nx"].concat();
+        assert_eq!(feed(&line(SIZE_LINE_BYTES_MAX), 4096, false), Ok((b"1\r\nx".to_vec(), vec![], false)));
+        assert_eq!(feed(&line(SIZE_LINE_BYTES_MAX + 1), 4096, false), Err(What::BadChunk));
+
+        let trailers = |n: usize| [b"0\r\nA:", &vec![b'a'; n - 4][..], b"\r\n\r\n"].concat();
+        let longest = trailers(TRAILER_BYTES_MAX);
+        for piece in [1, 7, 4096, 1 << 20] {
+            assert_eq!(feed(&longest, piece, false), Ok((longest.clone(), vec![], true)));
+            assert_eq!(feed(&trailers(TRAILER_BYTES_MAX + 1), piece, false), Err(What::BadChunk));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_message_passes_whole_or_not_at_all() {
+        let mut framer = Framer::new(Framing::Chunked, false);
+        let mut body = b"1\r\na\r\n0\r\nA: b\r\n".to_vec();
+        assert_eq!(framer.judge(&mut body), Ok(Judged { taken: 6, kept: 6, done: false }));
+        assert_eq!(framer.end(), Err(What::Truncated));
+    }
+
+    #[test]
+    fn lengths_count_down_and_close_ends_only_what_it_may() {
+        let mut framer = Framer::new(Framing::Length(5), false);
+        assert_eq!(framer.judge(&mut [0; 3]), Ok(Judged { taken: 3, kept: 3, done: false }));
+        assert_eq!(framer.clone().end(), Err(What::Truncated));
+        assert_eq!(framer.judge(&mut [0; 3]), Ok(Judged { taken: 2, kept: 2, done: true }));
+        assert_eq!(framer.end(), Ok(()));
+
+        let mut framer = Framer::new(Framing::None, false);
+        assert_eq!(framer.judge(&mut [0; 3]), Ok(Judged { taken: 0, kept: 0, done: true }));
+
+        let mut framer = Framer::new(Framing::UntilClose, false);
+        assert_eq!(framer.judge(&mut [0; 3]), Ok(Judged { taken: 3, kept: 3, done: false }));
+        assert_eq!((framer.end(), framer.is_done()), (Ok(()), true));
+    }
+
+    #[test]
+    fn a_framer_is_small() {
+        assert!(size_of::<Framer>() <= 40, "{}", size_of::<Framer>());
+    }
+}

@@ -52,12 +52,8 @@ impl HeadScan {
     /// `TargetTooLong` or `HeadTooLarge` when the head does not end within `max` bytes.
     pub fn request(&mut self, bytes: &[u8], max: usize) -> Result<Option<usize>, What> {
         let window = &bytes[..bytes.len().min(max)];
-        if let Some(&first) = window.get(self.line)
-            && !self.started
-            && first != b'\r'
-            && first != b'\n'
-            && !header::is_tchar(first)
-        {
+        let first = window.strip_prefix(b"\r\n").unwrap_or(window).first();
+        if first.is_some_and(|&b| b != b'\r' && b != b'\n' && !header::is_tchar(b)) {
             return Err(What::BadRequestLine);
         }
         let found = self.scan(window, What::BadLineEnd, |line, at| {
@@ -381,5 +377,264 @@ fn request_fault(error: httparse::Error, head: &[u8]) -> What {
         Error::HeaderName | Error::HeaderValue if bare_cr() => What::BadLineEnd,
         Error::HeaderName | Error::HeaderValue => What::BadHeader,
         Error::Status | Error::Token => What::BadRequestLine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 8192;
+
+    /// The fault of a request head given at once, and the same given byte by byte: both must agree.
+    fn fault(head: &str) -> What {
+        let whole = scan_and_parse(head.as_bytes()).unwrap_err();
+        let mut scan = HeadScan::default();
+        for end in 1..=head.len() {
+            match scan.request(&head.as_bytes()[..end], MAX) {
+                Ok(None) => {}
+                Ok(Some(len)) => {
+                    let slow = parse_request(&head.as_bytes()[..len], &mut header_space()).map(|_| ());
+                    assert_eq!(slow, Err(whole), "{head:?}");
+                    return whole;
+                }
+                Err(slow) => {
+                    assert_eq!(slow, whole, "{head:?}");
+                    return whole;
+                }
+            }
+        }
+        panic!("no fault byte by byte: {head:?}")
+    }
+
+    fn scan_and_parse(bytes: &[u8]) -> Result<usize, What> {
+        let len = HeadScan::default().request(bytes, MAX)?.expect("a complete head");
+        parse_request(&bytes[..len], &mut header_space()).map(|_| len)
+    }
+
+    #[test]
+    fn malformed_requests_are_refused() {
+        use What::*;
+        for (head, what) in [
+            // Whitespace tricks in the request line.
+            ("GET  / HTTP/1.1\r\n", BadRequestLine),
+            ("GET /  HTTP/1.1\r\n", BadRequestLine),
+            ("GET\t/\tHTTP/1.1\r\n", BadRequestLine),
+            (" GET / HTTP/1.1\r\n", BadRequestLine),
+            ("GET / HTTP/1.1 \r\n", BadRequestLine),
+            ("GET / x HTTP/1.1\r\n", BadRequestLine),
+            ("GET /\x0b HTTP/1.1\r\n", BadRequestLine),
+            ("GET /\u{e9} HTTP/1.1\r\n", BadRequestLine),
+            ("GET /\0 HTTP/1.1\r\n", BadRequestLine),
+            ("GET /a\rb HTTP/1.1\r\n", BadRequestLine),
+            ("G@T / HTTP/1.1\r\n", BadRequestLine),
+            ("(GET / HTTP/1.1\r\n", BadRequestLine),
+            ("\x16\x03\x01", BadRequestLine),
+            // Versions.
+            ("GET /\r\n", BadRequestLine),
+            ("GET\r\n", BadRequestLine),
+            ("GET / \r\n", BadRequestLine),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BadVersion),
+            ("GET / HTTP/2.0\r\n", BadVersion),
+            ("GET / HTTP/1.2\r\n", BadVersion),
+            ("GET / HTTP/0.9\r\n", BadVersion),
+            ("GET / HTTP/1.1x\r\n", BadRequestLine),
+            ("GET / HTTP/11\r\n", BadRequestLine),
+            ("GET / HTTP/1.10\r\n", BadRequestLine),
+            ("GET / http/1.1\r\n", BadRequestLine),
+            ("GET / HTTP/2\r\n", BadRequestLine),
+            // Line ends.
+            ("GET / HTTP/1.1\n", BadLineEnd),
+            ("\nGET / HTTP/1.1\r\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\n\r\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\r\n\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\rc\r\n\r\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\r\r\n\r\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA\r: b\r\n\r\n", BadLineEnd),
+            ("GET / HTTP/1.1\r\nHost: h\r\n\rA: b\r\n\r\n", BadLineEnd),
+            ("\r\n\r\nGET / HTTP/1.1\r\n", BadRequestLine),
+            // Header lines.
+            ("GET / HTTP/1.1\r\nHost: h\r\n A: b\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\n Host: h\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\tc\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost : h\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nContent-Length : 5\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding\t: chunked\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA(: b\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA\u{e9}: b\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\0\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: \x01\r\n\r\n", BadHeader),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: \x7f\r\n\r\n", BadHeader),
+            // Host.
+            ("GET / HTTP/1.1\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", BadHost),
+            ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", BadHost),
+            ("GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", BadHost),
+        ] {
+            assert_eq!(fault(head), what, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let head = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        let scan = |bytes: &str, max| HeadScan::default().request(bytes.as_bytes(), max);
+        assert_eq!(scan(head, head.len()), Ok(Some(head.len())));
+        assert_eq!(scan(head, head.len() - 1), Err(What::HeadTooLarge));
+        assert_eq!(scan(&head[..20], 20), Err(What::HeadTooLarge));
+        assert_eq!(scan(&head[..20], 21), Ok(None));
+        assert_eq!(scan(&head[..10], 10), Err(What::TargetTooLong));
+        assert_eq!(scan(head, 10), Err(What::TargetTooLong));
+
+        let head = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+        let scan = |max| HeadScan::default().response(head.as_bytes(), max);
+        assert_eq!(scan(head.len()), Ok(Some(head.len())));
+        assert_eq!(scan(head.len() - 1), Err(What::ResponseHeadTooLarge));
+    }
+
+    #[test]
+    fn a_hundred_lines_are_enough() {
+        let lines = |n: usize| "A: b\r\n".repeat(n);
+        let request = |n| scan_and_parse(format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", lines(n)).as_bytes());
+        assert!(request(99).is_ok());
+        assert_eq!(request(100), Err(What::TooManyHeaders));
+        let response = |n| {
+            parse_response(format!("HTTP/1.1 200 OK\r\n{}\r\n", lines(n)).as_bytes(), &mut header_space())
+                .map(|response| response.headers.len())
+        };
+        assert_eq!(response(100), Ok(100));
+        assert_eq!(response(101), Err(What::ResponseHeadTooLarge));
+    }
+
+    #[test]
+    fn options_of_connection_are_bounded() {
+        let head = |n: usize| format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: {}\r\n\r\n", "a,".repeat(n));
+        assert!(scan_and_parse(head(100).as_bytes()).is_ok());
+        assert_eq!(scan_and_parse(head(101).as_bytes()), Err(What::BadHeader));
+    }
+
+    #[test]
+    fn an_empty_line_may_come_first() {
+        let bytes = b"\r\nGET /p HTTP/1.0\r\n\r\nrest";
+        let len = HeadScan::default().request(bytes, MAX).unwrap().unwrap();
+        assert_eq!(len, bytes.len() - 4);
+        let mut space = header_space();
+        let request = parse_request(&bytes[..len], &mut space).unwrap();
+        assert_eq!(
+            (request.method, request.target, request.version),
+            (&b"GET"[..], &b"/p"[..], Version::Http10)
+        );
+    }
+
+    #[test]
+    fn the_fields_are_collected() {
+        let head = b"POST /a?b HTTP/1.1\r\nHost: [::1]:80\r\nX-Target-Host:  first \r\nx-target-host: second\r\n\
+            Content-Length: 1\r\nTransfer-Encoding: a\r\ntransfer-encoding: b\r\nConnection: close, x, Keep-Alive\r\n\
+            Expect: 100-Continue\r\nX-Reload-HttpClient: TRUE\r\nAccept: application/json\r\nKeep-Alive: timeout=9\r\n\
+            A: caf\xe9\r\n\r\n";
+        let mut space = header_space();
+        let request = parse_request(head, &mut space).unwrap();
+        let Fields { host, target_host, content_length, transfer_encoding, .. } = request.fields;
+        assert_eq!(host, Seen::Once(b"[::1]:80"));
+        assert_eq!(target_host, Some(&b"first"[..]));
+        assert_eq!(content_length, Seen::Once(b"1"));
+        assert_eq!(transfer_encoding, Seen::Repeated);
+        let f = &request.fields;
+        assert_eq!([f.close, f.keep_alive, f.nominates, f.expect_continue, f.reload, f.json], [true; 6]);
+        assert_eq!(f.keep_alive_timeout, Some(9));
+        assert_eq!(request.headers.last().map(|h| h.value), Some(&b"caf\xe9"[..]));
+        assert_eq!(request.kinds().last(), Some(&Kind::Other));
+        assert!(!request.keeps_alive());
+    }
+
+    #[test]
+    fn a_blank_first_target_is_none() {
+        let head = b"GET / HTTP/1.0\r\nx-target-host: \r\nx-target-host: b\r\n\r\n";
+        assert_eq!(parse_request(head, &mut header_space()).unwrap().fields.target_host, None);
+    }
+
+    #[test]
+    fn connections_persist_by_version_and_option() {
+        for (version, option, keeps) in [
+            ("1.1", "x", true),
+            ("1.1", "close", false),
+            ("1.1", "keep-alive, close", false),
+            ("1.0", "x", false),
+            ("1.0", "Keep-Alive", true),
+        ] {
+            let head = format!("HTTP/{version} 200 OK\r\nConnection: {option}\r\n\r\n");
+            let response = parse_response(head.as_bytes(), &mut header_space()).map(|r| r.keeps_alive());
+            assert_eq!(response, Ok(keeps), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn status_lines_keep_their_reason() {
+        for (line, status, reason) in [
+            (&b"HTTP/1.1 200 OK"[..], 200, &b"OK"[..]),
+            (b"HTTP/1.0 404 ", 404, b""),
+            (b"HTTP/1.1 599", 599, b""),
+            (b"HTTP/1.1 999  two \tblanks ", 999, b" two \tblanks "),
+            (b"HTTP/1.1 200 caf\xe9", 200, b"caf\xe9"),
+        ] {
+            let head = [line, b"\r\n\r\n"].concat();
+            let mut space = header_space();
+            let response = parse_response(&head, &mut space).unwrap();
+            assert_eq!((response.status, response.reason), (status, reason));
+        }
+    }
+
+    #[test]
+    fn malformed_responses_are_refused() {
+        for head in [
+            "HTTP/1.1 99 x\r\n\r\n",
+            "HTTP/1.1 099 x\r\n\r\n",
+            "HTTP/1.1 2000 x\r\n\r\n",
+            "HTTP/1.1 -20 x\r\n\r\n",
+            "HTTP/1.1  200 OK\r\n\r\n",
+            "HTTP/1.1 200\tOK\r\n\r\n",
+            "HTTP/1.1 200 O\rK\r\n\r\n",
+            "HTTP/1.1 200 O\0K\r\n\r\n",
+            "HTTP/1.2 200 OK\r\n\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "http/1.1 200 OK\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "ICY 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\n\n",
+            "HTTP/1.1 200 OK\r\nA: b\n\r\n",
+            "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA\r\n\r\n",
+        ] {
+            let verdict = HeadScan::default().response(head.as_bytes(), MAX).and_then(|len| {
+                parse_response(&head.as_bytes()[..len.expect("complete")], &mut header_space()).map(|_| ())
+            });
+            assert_eq!(verdict, Err(What::BadResponse), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_http_answers_at_its_first_wrong_byte() {
+        assert_eq!(HeadScan::default().response(b"HTTP/1", MAX), Ok(None));
+        assert_eq!(HeadScan::default().response(b"HTTP/2", MAX), Err(What::BadResponse));
+        assert_eq!(HeadScan::default().response(b"SSH-", MAX), Err(What::BadResponse));
+        assert_eq!(HeadScan::default().request(b"\r\n\x16", MAX), Err(What::BadRequestLine));
     }
 }

@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of the header called `name`, in any case.
+    /// The kind of the header called `name`, a token, in any case.
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         let (known, kind): (&[u8], Self) = match (name.len(), first | 0x20) {
@@ -56,7 +56,9 @@ impl Kind {
             (19, b'x') => (b"x-reload-httpclient", Self::Reload),
             _ => return Self::Other,
         };
-        if name.eq_ignore_ascii_case(known) { kind } else { Self::Other }
+        // Exact for tokens, in which this bit turns nothing else into a letter, a hyphen or a digit.
+        let difference = name.iter().zip(known).fold(0, |sum, (byte, low)| sum | ((byte | 0x20) ^ low));
+        if difference == 0 { kind } else { Self::Other }
     }
 
     /// Whether the field ends at the next hop whatever `Connection` says. `Transfer-Encoding` is not among them: it
@@ -251,6 +253,20 @@ mod tests {
             ("", Kind::Other),
         ] {
             assert_eq!(Kind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_other_token_is_taken_for_a_known_name() {
+        for known in ["host", "x-target-host", "http2-settings", "transfer-encoding"] {
+            for at in 0..known.len() {
+                for byte in (0..=255).filter(|&b| is_tchar(b)) {
+                    let mut name = known.as_bytes().to_vec();
+                    name[at] = byte;
+                    let same = name.eq_ignore_ascii_case(known.as_bytes());
+                    assert_eq!(Kind::of(&name) != Kind::Other, same, "{}", name.escape_ascii());
+                }
+            }
         }
     }
 

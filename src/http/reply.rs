@@ -98,3 +98,69 @@ const fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Ask<'static> =
+        Ask { head: false, json: false, connection: ConnectionField::None, compat: None };
+
+    fn text(what: What, ask: &Ask<'_>) -> String {
+        let mut out = [0; 1024];
+        let len = reply(what, ask, &mut out).unwrap();
+        assert_eq!(reply(what, ask, &mut out[..len - 1]), None);
+        String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_legacy_text_stays_text() {
+        let expected = "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 40\r\n\
+            X-Proxy-Error: target_missing\r\n\r\nyou have to include x-target-host header";
+        assert_eq!(text(What::TargetMissing, &PLAIN), expected);
+        assert_eq!(text(What::TargetMissing, &Ask { json: true, ..PLAIN }), expected);
+    }
+
+    #[test]
+    fn json_comes_when_asked_for() {
+        assert_eq!(
+            text(What::Draining, &Ask { json: true, connection: ConnectionField::Close, ..PLAIN }),
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json;charset=UTF-8\r\nContent-Length: 58\r\n\
+            X-Proxy-Error: draining\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+            {\"code\":\"draining\",\"message\":\"the proxy is shutting down\"}"
+        );
+    }
+
+    #[test]
+    fn a_head_has_the_length_but_not_the_body() {
+        assert_eq!(
+            text(What::TraceDenied, &Ask { head: true, connection: ConnectionField::KeepAlive, ..PLAIN }),
+            "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 20\r\n\
+            X-Proxy-Error: method_not_allowed\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n\
+            Connection: keep-alive\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn compat_is_the_legacy_500() {
+        let compat = Some(Compat { method: b"POST", url: b"http://h:81/p" });
+        assert_eq!(
+            text(
+                What::ConnectRefused,
+                &Ask { json: true, connection: ConnectionField::KeepAlive, compat, ..PLAIN }
+            ),
+            "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 80\r\n\
+            X-Proxy-Error: connect_refused\r\nConnection: close\r\n\r\n\
+            I/O error on POST request for \"http://h:81/p\": the target refused the connection"
+        );
+        assert_eq!(text(What::BadTarget, &Ask { compat, ..PLAIN }), text(What::BadTarget, &PLAIN));
+    }
+
+    #[test]
+    fn every_fault_has_a_reason_and_needs_no_escape_in_json() {
+        for &what in What::ALL {
+            assert!(!reason(what.status()).is_empty(), "{what:?}");
+            assert!(!what.sentence().contains(['"', '\\']) && what.sentence().is_ascii(), "{what:?}");
+        }
+    }
+}

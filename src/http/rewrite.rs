@@ -167,3 +167,106 @@ fn is_nominated(headers: &[Header<'_>], kinds: &[Kind], name: &[u8]) -> bool {
         .flat_map(|(header, _)| header::list(header.value))
         .any(|option| option.eq_ignore_ascii_case(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head::{header_space, parse_request, parse_response};
+    use crate::http::target::{Scheme, form};
+
+    /// The outgoing form of a request for `http://Origin:81/base`, with `x-secret` filtered.
+    fn outgoing(head: &[u8]) -> Vec<u8> {
+        let mut space = header_space();
+        let parsed = parse_request(head, &mut space).unwrap();
+        let form = form(parsed.method, parsed.target).unwrap();
+        let target = Target::parse(b"http://Origin:81/base", Scheme::Http).unwrap();
+        let drop = |name: &[u8]| {
+            name.eq_ignore_ascii_case(b"x-secret") || name.eq_ignore_ascii_case(b"content-length")
+        };
+        let mut out = vec![0; 4096];
+        let len = request(&parsed, head, &form, &target, drop, &mut out).unwrap();
+        assert_eq!(request(&parsed, head, &form, &target, drop, &mut vec![0; len]), Some(len));
+        for short in 0..len {
+            assert_eq!(request(&parsed, head, &form, &target, drop, &mut vec![0; short]), None);
+        }
+        out.truncate(len);
+        out
+    }
+
+    fn incoming(head: &[u8], edits: Edits) -> Vec<u8> {
+        let mut space = header_space();
+        let parsed = parse_response(head, &mut space).unwrap();
+        let mut out = vec![0; 4096];
+        let len = response(&parsed, head, &edits, &mut out).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    const PLAIN: Edits = Edits { connection: ConnectionField::None, unchunk: false };
+
+    #[test]
+    fn lines_that_stay_keep_their_bytes() {
+        let head = b"\r\nPUT /p?q HTTP/1.0\r\nA:  two  blanks \t\r\na: again\r\nHost: h\r\nEmpty:\r\nExpect: 100-continue\r\n\
+            X-Latin: caf\xe9\r\nContent-Length: 3\r\n\r\n";
+        let expected = b"PUT /base/p?q HTTP/1.1\r\nHost: Origin:81\r\nA:  two  blanks \t\r\na: again\r\nEmpty:\r\nExpect: 100-continue\r\n\
+            X-Latin: caf\xe9\r\nContent-Length: 3\r\n\r\n";
+        assert_eq!(outgoing(head), expected);
+    }
+
+    #[test]
+    fn lines_for_this_hop_go() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close, X-Mine, TE\r\nA: 1\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\n\
+            TE: trailers\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nProxy-Authorization: x\r\nProxy-Authenticate: x\r\nB: 2\r\n\
+            x-mine: x\r\nX-Secret: x\r\nx-target-host: x\r\nX-Target-Host: y\r\nC: 3\r\n\r\n";
+        let expected = b"GET /base/ HTTP/1.1\r\nHost: Origin:81\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n";
+        assert_eq!(outgoing(head), expected);
+    }
+
+    #[test]
+    fn framing_is_never_nominated_away() {
+        let nominate =
+            b"POST / HTTP/1.1\r\nHost: h\r\nConnection: Content-Length, transfer-encoding, host\r\n";
+        for framing in ["Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let head = [nominate, framing.as_bytes(), b"\r\n"].concat();
+            let expected = format!("POST /base/ HTTP/1.1\r\nHost: Origin:81\r\n{framing}\r\n");
+            assert_eq!(outgoing(&head), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn without_lines_only_host_is_left() {
+        assert_eq!(outgoing(b"GET / HTTP/1.0\r\n\r\n"), b"GET /base/ HTTP/1.1\r\nHost: Origin:81\r\n\r\n");
+    }
+
+    #[test]
+    fn responses_keep_reason_order_and_cookies() {
+        let head = b"HTTP/1.0 299 Caf\xe9 \r\nSet-Cookie: a\r\nConnection: x-own\r\nSet-Cookie: b\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\n\
+            Content-Length: 0\r\nETag: \"x\"\r\n\r\n";
+        let expected = b"HTTP/1.1 299 Caf\xe9 \r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 0\r\nETag: \"x\"\r\n\r\n";
+        assert_eq!(incoming(head, PLAIN), expected);
+    }
+
+    #[test]
+    fn edits_apply() {
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\nTrailer: x\r\n\r\n";
+        let unchunk = Edits { connection: ConnectionField::KeepAlive, unchunk: true };
+        assert_eq!(incoming(head, unchunk), b"HTTP/1.1 200 OK\r\nA: b\r\nConnection: keep-alive\r\n\r\n");
+        let close = Edits { connection: ConnectionField::Close, unchunk: false };
+        assert_eq!(
+            incoming(head, close),
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\nTrailer: x\r\nConnection: close\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn bodyless_statuses_lose_their_framing_and_304_does_not() {
+        for (status, stays) in [(100, false), (103, false), (204, false), (304, true), (200, true)] {
+            let head = format!("HTTP/1.1 {status} x\r\nContent-Length: 5\r\n\r\n");
+            let line = if stays { "Content-Length: 5\r\n" } else { "" };
+            assert_eq!(
+                incoming(head.as_bytes(), PLAIN),
+                format!("HTTP/1.1 {status} x\r\n{line}\r\n").as_bytes()
+            );
+        }
+    }
+}

@@ -81,9 +81,9 @@ impl Target {
         if !value.iter().all(|b| matches!(b, 0x21..=0x7e) && !matches!(b, b'?' | b'#')) {
             return None;
         }
-        let (scheme, rest) = match scheme_end(value) {
-            Some(at) => (Scheme::of(&value[..at])?, &value[at + b"://".len()..]),
-            None => (default_scheme, value),
+        let (has_scheme, scheme, rest) = match scheme_end(value) {
+            Some(at) => (true, Scheme::of(&value[..at])?, &value[at + b"://".len()..]),
+            None => (false, default_scheme, value),
         };
         let slash = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(slash);
@@ -92,6 +92,10 @@ impl Target {
             Some(_) => return None,
             None => authority,
         };
+        // `http:/h` is a slip of the pen, not a host called http.
+        if !has_scheme && host_port.ends_with(b":") {
+            return None;
+        }
         Self::new(scheme, host_port, path.strip_suffix(b"/").unwrap_or(path))
     }
 
@@ -201,18 +205,26 @@ fn port(digits: &str) -> Option<u16> {
 
 /// Whether `host` is a name, or a dotted quad: a last label that looks like a number makes it an address to resolvers (`127.1`).
 fn is_name_or_ipv4(host: &str) -> bool {
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let label_ok = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if host.len() > HOST_BYTES_MAX || !name.split('.').all(label_ok) {
-        return false;
+    let name = host.strip_suffix('.').unwrap_or(host).as_bytes();
+    let mut label = 0;
+    for (at, &byte) in name.iter().enumerate() {
+        match byte {
+            b'.' if at > label => label = at + 1,
+            b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {}
+            _ => return false,
+        }
     }
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
-    let is_number = last.bytes().all(|b| b.is_ascii_digit())
-        || hex.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-    !is_number || host.parse::<Ipv4Addr>().is_ok()
+    let last = &name[label..];
+    !last.is_empty() && host.len() <= HOST_BYTES_MAX && (!is_number(last) || host.parse::<Ipv4Addr>().is_ok())
+}
+
+/// Whether a resolver takes `label` for a number, decimal, octal or hexadecimal.
+fn is_number(label: &[u8]) -> bool {
+    match label {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        [b'0'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// A request target in one of its four forms (RFC 9112 §3.2).
@@ -260,4 +272,189 @@ fn absolute(target: &[u8]) -> Option<Form<'_>> {
         rest.split_at(rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len()));
     host_port(authority)?;
     Some(Form::Absolute { scheme, authority, path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(value: &str) -> Result<Target, What> {
+        Target::parse(value.as_bytes(), Scheme::Http)
+    }
+
+    #[test]
+    fn targets_are_read() {
+        for (value, origin, authority, base) in [
+            ("http://h", "http://h:80", "h", ""),
+            ("HTTP://Api.Example:8080", "http://api.example:8080", "Api.Example:8080", ""),
+            ("https://h", "https://h:443", "h", ""),
+            ("https://h:443/", "https://h:443", "h", ""),
+            ("https://h:80", "https://h:80", "h:80", ""),
+            ("http://h:", "http://h:80", "h", ""),
+            ("http://h:00080", "http://h:80", "h", ""),
+            ("http://h/base", "http://h:80", "h", "/base"),
+            ("http://h/base/", "http://h:80", "h", "/base"),
+            ("http://h/base//", "http://h:80", "h", "/base/"),
+            ("http://h/a%20b;c=d/..", "http://h:80", "h", "/a%20b;c=d/.."),
+            ("http://user:p%40ss@h:81/b", "http://h:81", "h:81", "/b"),
+            ("http://@h", "http://h:80", "h", ""),
+            ("http://[::1]:8080/b", "http://[::1]:8080", "[::1]:8080", "/b"),
+            ("https://[2001:DB8::1]", "https://[2001:db8::1]:443", "[2001:DB8::1]", ""),
+            ("http://[::ffff:1.2.3.4]", "http://[::ffff:1.2.3.4]:80", "[::ffff:1.2.3.4]", ""),
+            ("http://127.0.0.1:1", "http://127.0.0.1:1", "127.0.0.1:1", ""),
+            ("http://my_host.a-b.", "http://my_host.a-b.:80", "my_host.a-b.", ""),
+            ("h", "http://h:80", "h", ""),
+            ("h:81", "http://h:81", "h:81", ""),
+            ("[::1]:81", "http://[::1]:81", "[::1]:81", ""),
+            ("h/base", "http://h:80", "h", "/base"),
+            ("h/base://x", "http://h:80", "h", "/base://x"),
+            ("user@h:81/b", "http://h:81", "h:81", "/b"),
+        ] {
+            let target = parse(value).unwrap_or_else(|what| panic!("{value}: {what:?}"));
+            assert_eq!(
+                (target.origin().as_str(), &*target.authority, &*target.base),
+                (origin, authority, base.as_bytes())
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_scheme_is_the_default_one() {
+        let target = Target::parse(b"h", Scheme::Https).unwrap();
+        assert_eq!(target.origin(), "https://h:443");
+    }
+
+    #[test]
+    fn unusable_targets_are_refused() {
+        for value in [
+            "",
+            "/",
+            "//h",
+            "://h",
+            "http://",
+            "http:///p",
+            "http:/h",
+            "http:h",
+            "ftp://h",
+            "httpx://h",
+            "h:",
+            "h:0",
+            "http://h:0",
+            "http://h:65536",
+            "http://h:+80",
+            "http://h:8o",
+            "http://h:000080",
+            "http://h:80:80",
+            "http://h?q",
+            "http://h/p?q",
+            "http://h/p#f",
+            "http://h#f",
+            "http://h p",
+            "http://h/p q",
+            "http://h\t",
+            "http://h\u{e9}",
+            "http://h/\u{e9}",
+            "http://h\0",
+            "http://h\r\n",
+            "http://a,b",
+            "http://a@b@c",
+            "http://good\\@evil",
+            "http://h\\p",
+            "http://[::1",
+            "http://[::1]x",
+            "http://[::1]x:80",
+            "http://::1",
+            "http://[fe80::1%25eth0]",
+            "http://[v1.x]",
+            "http://[1.2.3.4]",
+            "http://[]",
+            "http://h%41",
+            "http://.h",
+            "http://a..b",
+            "http://.",
+            "http://127.1",
+            "http://2130706433",
+            "http://0x7f.0.0.1",
+            "http://0x7f000001",
+            "http://127.0.0.0x1",
+            "http://0177.0.0.1",
+            "http://256.1.1.1",
+            "http://1.2.3.4.5",
+            "http://127.0.0.1.",
+        ] {
+            assert_eq!(parse(value), Err(What::BadTarget), "{value:?}");
+        }
+        assert!(parse(&format!("http://{}", "a".repeat(255))).is_ok());
+        assert_eq!(parse(&format!("http://{}", "a".repeat(256))), Err(What::BadTarget));
+    }
+
+    #[test]
+    fn forms_are_told_apart() {
+        let whole = |scheme, authority, path| Ok(Form::Absolute { scheme, authority, path });
+        let bad = Err(What::BadRequestLine);
+        for (method, target, expected) in [
+            ("GET", "/", Ok(Form::Origin(&b"/"[..]))),
+            ("GET", "//h/p?q#f", Ok(Form::Origin(b"//h/p?q#f"))),
+            ("OPTIONS", "*", Ok(Form::Asterisk)),
+            ("GET", "*", bad),
+            ("GET", "p", bad),
+            ("GET", "?q", bad),
+            ("GET", "HTTP://h:81/p?q", whole(Scheme::Http, b"h:81", b"/p?q")),
+            ("GET", "https://h?q", whole(Scheme::Https, b"h", b"?q")),
+            ("GET", "http://h", whole(Scheme::Http, b"h", b"")),
+            ("GET", "http://", bad),
+            ("GET", "http://u@h/", bad),
+            ("GET", "http://h:x/", bad),
+            ("GET", "ftp://h/", bad),
+            ("GET", "h:80", bad),
+            ("CONNECT", "h:443", Ok(Form::Authority(b"h:443"))),
+            ("CONNECT", "[::1]:443", Ok(Form::Authority(b"[::1]:443"))),
+            ("CONNECT", "h", bad),
+            ("CONNECT", "h:", bad),
+            ("CONNECT", "h:0", bad),
+            ("CONNECT", "u@h:1", bad),
+            ("CONNECT", "/", bad),
+            ("CONNECT", "http://h:1/", bad),
+        ] {
+            assert_eq!(form(method.as_bytes(), target.as_bytes()), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn base_and_path_join_byte_for_byte() {
+        for (target, method, asked, joined) in [
+            ("h", "GET", "/p?q=%20", "/p?q=%20"),
+            ("h/", "GET", "/p", "/p"),
+            ("h/", "GET", "/", "/"),
+            ("h/base", "GET", "/p", "/base/p"),
+            ("h/base/", "GET", "/p", "/base/p"),
+            ("h/base/", "GET", "//p/../x", "/base//p/../x"),
+            ("h/base", "GET", "/", "/base/"),
+            ("h/base", "GET", "http://x", "/base/"),
+            ("h", "GET", "http://x?q", "/?q"),
+            ("h", "GET", "http://x/p?q", "/p?q"),
+            ("h", "OPTIONS", "http://x", "*"),
+            ("h", "OPTIONS", "http://x/", "/"),
+            ("h/base", "OPTIONS", "*", "*"),
+        ] {
+            let target = parse(target).unwrap();
+            let form = form(method.as_bytes(), asked.as_bytes()).unwrap();
+            assert_eq!(target.join(method.as_bytes(), &form).concat(), joined.as_bytes(), "{asked}");
+        }
+    }
+
+    #[test]
+    fn urls_in_messages_have_no_query_and_no_userinfo() {
+        let target = parse("http://u:p@h:81/base/").unwrap();
+        let form = form(b"GET", b"/p?secret").unwrap();
+        assert_eq!(target.url(b"GET", &form), "http://h:81/base/p");
+    }
+
+    #[test]
+    fn targets_of_forms_have_no_base() {
+        assert_eq!(Target::of_authority(Scheme::Https, b"h:1"), parse("https://h:1"));
+        assert_eq!(Target::of_authority(Scheme::Http, b"h/p"), Err(What::BadTarget));
+        assert_eq!(parse("[::1]").unwrap().ip(), Some(IpAddr::from(Ipv6Addr::LOCALHOST)));
+        assert_eq!(parse("localhost").unwrap().ip(), None);
+    }
 }

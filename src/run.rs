@@ -3,12 +3,11 @@
 
 use crate::cli::{self, Arguments, Command};
 use crate::config::banner::{self, banner};
-use crate::config::later::logging::LEVEL;
 use crate::config::reading::Inputs;
 use crate::config::registry;
 use crate::config::sources::{Effective, Level};
 use crate::demo;
-use crate::logging::{self, FILE_NAME, Levels};
+use crate::logging::{self, FILE_NAME, LEVEL, Levels};
 use crate::server::maxima::{Machine, Maxima};
 use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
 use crate::setting::Source;
@@ -109,10 +108,9 @@ pub(crate) fn load(arguments: Arguments) -> Result<Effective, String> {
 }
 
 pub(crate) fn start_log(effective: &Effective) -> Result<(), String> {
-    let named = effective.entries().filter(|(_, entry)| std::ptr::eq(entry.setting.key(), LEVEL.key));
-    let levels =
-        named.filter_map(|(key, entry)| Some((key.strip_prefix("logging.level.")?, entry.text.as_str())));
-    logging::start(Levels::parse(levels)?, effective.value(&FILE_NAME)?.as_deref())
+    let levels = effective.members(&LEVEL).filter_map(|(key, level)| Some((key, level.ok()?)));
+    let levels: Vec<_> = levels.collect();
+    logging::start(Levels::new(levels), effective.value(&FILE_NAME)?.as_deref())
 }
 
 fn serve(arguments: Arguments) -> Result<(), String> {

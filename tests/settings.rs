@@ -242,12 +242,12 @@ fn duplicates_and_emptied_keys_are_warned_of() {
 #[test]
 fn placeholders_reach_keys_variables_and_defaults() {
     let app = Installation::with(
-        "base=/app\nserver.port=${PORT:${fallback:9}}\nproxy.header.filter=${base}-${server.port}-${USER}\n\
+        "base=app\nserver.port=${PORT:${fallback:9}}\nproxy.header.filter=${base}-${server.port}-${USER}\n\
          server.address=${nobody}\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
     );
     let effective = app.load_in("", "", &[("USER", "me")]);
     assert_eq!(value(&effective, "server.port"), "9 [conf/application.properties:2]");
-    assert_eq!(value(&effective, "proxy.header.filter"), "/app-9-me [conf/application.properties:3]");
+    assert_eq!(value(&effective, "proxy.header.filter"), "app-9-me [conf/application.properties:3]");
     let place = "conf/application.properties";
     assert_eq!(
         app.problems(&effective),
@@ -342,26 +342,15 @@ fn unknown_keys_are_listed_with_the_nearest_name() {
 fn the_banner_names_maxima_risks_and_what_waits() {
     let app =
         Installation::with("proxy.ssl.client.verifyHostname=no\nlogging.file.name=a.log\nserver.prot=1");
-    let maxima = banner::Maxima {
-        listeners: vec!["forward 0.0.0.0:9000".to_owned()],
-        workers: 2,
-        clients: 3,
-        buffers: 4,
-        buffer_bytes: 5,
-        pool_per_route: 6,
-        pool_total: 7,
-        open_files: 8,
-    };
     assert_eq!(
-        banner::banner(&maxima, &app.load("")),
+        banner::banner(vec!["forward 0.0.0.0:9000".to_owned()], "maxima: 2 workers", &app.load("")),
         [
             format!("apim-proxy {}", env!("CARGO_PKG_VERSION")),
             "listener forward 0.0.0.0:9000".to_owned(),
-            "maxima: 2 workers, 3 clients, 4 buffers of 5 bytes, 6 connections a target, 7 to all targets, 8 open files"
-                .to_owned(),
+            "maxima: 2 workers".to_owned(),
             "risk: proxy.ip.allow is unset: every client that reaches this port may use the proxy".to_owned(),
             "risk: proxy.ssl.client.verifyHostname is off: any trusted certificate passes for any target".to_owned(),
-            "not active yet: logging.file.name, proxy.ssl.client.verifyHostname".to_owned(),
+            "not active yet: proxy.ssl.client.verifyHostname".to_owned(),
             "unknown key: conf/application.properties:3: server.prot (nearest known: server.port)".to_owned(),
         ]
     );

@@ -22,10 +22,10 @@ pub struct Group {
 pub static GROUPS: &[Group] = &[
     Group { title: "Listener", lists: &[LISTENER] },
     Group { title: "Clients", lists: &[CLIENTS] },
-    Group { title: "Targets", lists: &[TARGETS] },
+    Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL] },
-    Group { title: "Logging", lists: &[LOGGING, logging::ALL] },
+    Group { title: "Logging", lists: &[log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 
@@ -60,11 +60,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::UPSTREAM_IDLE,
     &permits::PER_ROUTE_MAX,
     &permits::TOTAL_MAX,
-    &resolve::CACHE_TTL,
-    &resolve::CACHE_NEGATIVE_TTL,
 ];
-
-const LOGGING: &[&dyn AnySetting] = &[&log::FILE_NAME];
 
 const POLICY: &[&dyn AnySetting] =
     &[&policy::client_address::ALLOW, &policy::egress::TARGET_ALLOW, &policy::header_filter::HEADER_FILTER];

@@ -1,13 +1,10 @@
 //! `logging.*` and `proxy.logging.*`: levels by name, and the files that come later.
 
-use log::LevelFilter;
-
 use crate::setting::{AnySetting, Setting, Standing};
 use crate::value;
 
 /// Every setting of this file, in the order people read them.
 pub static ALL: &[&dyn AnySetting] = &[
-    &LEVEL,
     &GROUP,
     &FILE_PATH,
     &PATTERN_FILE,
@@ -31,13 +28,6 @@ const fn later(key: &'static str, default: &'static str, doc: &'static str) -> S
     Setting::new(key, default, value::verbatim, doc).standing(Standing::NotYet)
 }
 
-/// The level of one logger, by the legacy's logger names.
-pub static LEVEL: Setting<LevelFilter> = Setting::new(
-    "logging.level.*",
-    "info",
-    value::level,
-    "Level of one logger, by the legacy's names: `trace debug info warn error fatal off` (`logging.level.root=warn`).",
-);
 /// Loggers under one name.
 pub static GROUP: Setting<Vec<String>> =
     Setting::new("logging.group.*", "", value::list, "Loggers that share one level name, as a comma list.")

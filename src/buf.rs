@@ -192,6 +192,11 @@ impl BufPool {
         admitted
     }
 
+    /// Whether another exchange would be admitted.
+    pub fn has_exchange(&self) -> bool {
+        self.exchanges < self.exchanges_max
+    }
+
     /// An exchange ended and has returned its buffers.
     pub fn end_exchange(&mut self) {
         self.exchanges = self.exchanges.checked_sub(1).expect("an exchange ends once");

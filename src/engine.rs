@@ -1,1 +1,126 @@
-//! Placeholder: engine.
+//! What the worker needs to know of the configuration: typed, immutable, swapped whole at a turn boundary.
+
+use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
+use crate::http::target::Scheme;
+use crate::policy::client_address::{ALLOW, ClientAddress};
+use crate::policy::egress::{Egress, TARGET_ALLOW};
+use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
+use crate::setting::{Setting, Source};
+use crate::value;
+use crate::wait::Waits;
+
+/// The longest request head.
+pub const HEAD_BYTES_MAX: Setting<usize> = Setting::new(
+    "server.max-http-header-size",
+    "8KB",
+    head_bytes,
+    "Largest request head, request line included (Spring data size, 1KB to 48KB); larger is answered 431, a longer \
+     request line 414.",
+)
+.aliases(&["server.tomcat.max-http-header-size"]);
+
+/// How many requests a connection may carry.
+pub const REQUESTS_MAX: Setting<Option<u32>> = Setting::new(
+    "server.tomcat.max-keep-alive-requests",
+    "-1",
+    requests_max,
+    "Requests a client connection may carry before it is closed; -1 is no limit, 0 and 1 switch keep-alive off.",
+);
+
+/// Whether failures look like the legacy's.
+pub const ERROR_COMPAT: Setting<bool> = Setting::new(
+    "proxy.error.compat",
+    "false",
+    value::boolean,
+    "Whether our own 502, 503 and 504 answers are 500 with the legacy's text instead.",
+);
+
+fn head_bytes(text: &str) -> Result<usize, String> {
+    let bytes = value::size(text)?;
+    match usize::try_from(bytes) {
+        Ok(bytes) if (1024..=HEAD_MAX).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("\"{text}\" is not between 1KB and {}KB", HEAD_MAX / 1024)),
+    }
+}
+
+fn requests_max(text: &str) -> Result<Option<u32>, String> {
+    if text.trim() == "-1" {
+        return Ok(None);
+    }
+    value::whole(text, 0..=u64::from(u32::MAX)).map(|n| Some(n.max(1) as u32))
+}
+
+/// Longest head of an answer, in bytes.
+pub const RESPONSE_HEAD_MAX: usize = 64 * 1024;
+/// Most interim (1xx) answers to one request.
+pub const INTERIMS_MAX: u8 = 32;
+/// Most bytes of a refused request's body that are read so that its connection can stay open.
+pub const DISCARD_MAX: u64 = 64 * 1024;
+
+const _: () = assert!(RESPONSE_HEAD_MAX + 4096 < LARGE, "an answer's head and its edits fit into a large buffer");
+
+/// Longest request head an operator may allow, in bytes.
+pub const HEAD_MAX: usize = 48 * 1024;
+
+const _: () = assert!(HEAD_MAX + 8192 < LARGE && HEAD_MAX > SMALL, "a request's head and its edits fit as well");
+
+/// The engine's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long each wait may last.
+    pub waits: Waits,
+    /// Longest request head in bytes, request line included.
+    pub head_max: usize,
+    /// Names of request headers that are not passed on.
+    pub header_filter: HeaderFilter,
+    /// Who may enter.
+    pub client_address: ClientAddress,
+    /// Where they may go.
+    pub egress: Egress,
+    /// Scheme of a target that names none.
+    pub default_scheme: Scheme,
+    /// Whether failures look like the legacy's (`proxy.error.compat`).
+    pub compat: bool,
+    /// Requests a connection may carry; `None` is unlimited.
+    pub requests_max: Option<u32>,
+    /// The limits of one worker.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads everything from `source`; `limits` were computed from the machine.
+    ///
+    /// # Errors
+    /// What is wrong with a text.
+    pub fn from(source: &impl Source, limits: Limits) -> Result<Self, String> {
+        Ok(Self {
+            waits: Waits::from(source)?,
+            head_max: source.value(&HEAD_BYTES_MAX)?,
+            header_filter: source.value(&HEADER_FILTER)?,
+            client_address: source.value(&ALLOW)?,
+            egress: source.value(&TARGET_ALLOW)?,
+            default_scheme: Scheme::Http,
+            compat: source.value(&ERROR_COMPAT)?,
+            requests_max: source.value(&REQUESTS_MAX)?,
+            limits,
+        })
+    }
+}
+
+/// What one worker may hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections.
+    pub clients_max: usize,
+    /// Exchanges in progress.
+    pub exchanges_max: usize,
+    /// Large buffers on lease.
+    pub large_max: usize,
+}
+
+impl Limits {
+    /// The most bytes of buffers a worker with these limits leases.
+    pub const fn buffer_bytes_max(&self) -> usize {
+        self.exchanges_max * PER_EXCHANGE * SMALL + self.large_max * LARGE
+    }
+}

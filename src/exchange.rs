@@ -1,1 +1,448 @@
-//! Placeholder: exchange.
+//! One exchange: a request and its answer, and every state change of both sides.
+//!
+//! ```text
+//! client    Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
+//!                            |                 |             |
+//!                            +-----Abandon-----+----> Done   +--Linger--> Lingering
+//!
+//! upstream  Absent --Ask--> Wanted --Queue--> Queued
+//!                             |                 |
+//!                             +-----Resolve-----+--> Resolving
+//!                             |                 |        |
+//!                             +------Dial-------+--------+--> Connecting --Dial--> Connecting
+//!                             |                 |                  |
+//!                             +------Open-------+------------------+--> Head --Answer--> Body --End--> Done
+//!                                                                        |                              |
+//!                             Wanted <------------Retry------------------+          Absent <---Renew----+
+//!           any but Body and Done --Refuse--> Done
+//! ```
+//! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
+//! The connection closes from any state; that is no transition, the pair is gone.
+
+use crate::buf::Buf;
+use crate::fault::What;
+use crate::http::framer::Framer;
+use crate::http::framing::Framing;
+use crate::io::Addresses;
+use crate::key::Key;
+use crate::permits::Permit;
+use crate::pool::Destination;
+use crate::time::Now;
+use std::rc::Rc;
+
+/// Where the client's side of an exchange stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientState {
+    /// Between requests.
+    Idle,
+    /// A request head is arriving.
+    Head,
+    /// The request's body is arriving.
+    Body,
+    /// The request is complete, or what is left of it will not be read as a request.
+    Done,
+    /// The answer is out; what still arrives is dropped until the client closes.
+    Lingering,
+}
+
+/// What happens to the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// The first byte of a request arrived.
+    Begin,
+    /// The head is complete.
+    Request,
+    /// The body is complete.
+    End,
+    /// The rest of the request will not be read as a request.
+    Abandon,
+    /// The exchange is over and another may follow.
+    Renew,
+    /// The exchange is over and the connection is to close.
+    Linger,
+}
+
+impl ClientState {
+    /// Every state.
+    pub const ALL: &[Self] = &[Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering];
+
+    /// The state after `event`; `None` when it cannot happen here.
+    pub const fn on(self, event: ClientEvent) -> Option<Self> {
+        use ClientEvent as E;
+        match (self, event) {
+            (Self::Idle, E::Begin) => Some(Self::Head),
+            (Self::Head, E::Request) => Some(Self::Body),
+            (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
+            (Self::Done, E::Renew) => Some(Self::Idle),
+            (Self::Done, E::Linger) => Some(Self::Lingering),
+            _ => None,
+        }
+    }
+}
+
+impl ClientEvent {
+    /// Every event.
+    pub const ALL: &[Self] =
+        &[Self::Begin, Self::Request, Self::End, Self::Abandon, Self::Renew, Self::Linger];
+}
+
+/// Where the upstream side of an exchange stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamState {
+    /// No request yet.
+    Absent,
+    /// A request needs a connection.
+    Wanted,
+    /// It waits for a permit.
+    Queued,
+    /// The target's name is being resolved.
+    Resolving,
+    /// A connection is opening.
+    Connecting,
+    /// The head of the answer is awaited; interim answers do not end this.
+    Head,
+    /// The body of the answer is arriving.
+    Body,
+    /// The answer is complete: the origin's or our own.
+    Done,
+}
+
+/// What happens to the upstream side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamEvent {
+    /// A request has a destination.
+    Ask,
+    /// A pool limit is reached.
+    Queue,
+    /// The name has to be asked for.
+    Resolve,
+    /// A connection is begun.
+    Dial,
+    /// A connection is there.
+    Open,
+    /// The final head of the answer is complete.
+    Answer,
+    /// The answer is complete.
+    End,
+    /// A reused connection failed and the request may be sent again.
+    Retry,
+    /// We answer ourselves.
+    Refuse,
+    /// The exchange is over and another may follow.
+    Renew,
+}
+
+impl UpstreamState {
+    /// Every state.
+    pub const ALL: &[Self] = &[
+        Self::Absent,
+        Self::Wanted,
+        Self::Queued,
+        Self::Resolving,
+        Self::Connecting,
+        Self::Head,
+        Self::Body,
+        Self::Done,
+    ];
+
+    /// The state after `event`; `None` when it cannot happen here.
+    pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
+        use UpstreamEvent as E;
+        match (self, event) {
+            (Self::Absent, E::Ask) | (Self::Head, E::Retry) => Some(Self::Wanted),
+            (Self::Wanted, E::Queue) => Some(Self::Queued),
+            (Self::Wanted | Self::Queued, E::Resolve) => Some(Self::Resolving),
+            (Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting, E::Dial) => {
+                Some(Self::Connecting)
+            }
+            (Self::Wanted | Self::Queued | Self::Connecting, E::Open) => Some(Self::Head),
+            (Self::Head, E::Answer) => Some(Self::Body),
+            (Self::Body, E::End) => Some(Self::Done),
+            (Self::Body | Self::Done, E::Refuse) => None,
+            (_, E::Refuse) => Some(Self::Done),
+            (Self::Done, E::Renew) => Some(Self::Absent),
+            _ => None,
+        }
+    }
+}
+
+impl UpstreamEvent {
+    /// Every event.
+    pub const ALL: &[Self] = &[
+        Self::Ask,
+        Self::Queue,
+        Self::Resolve,
+        Self::Dial,
+        Self::Open,
+        Self::Answer,
+        Self::End,
+        Self::Retry,
+        Self::Refuse,
+        Self::Renew,
+    ];
+}
+
+/// What the request asked of us, kept after its head has gone out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// HEAD: the answer has no body.
+    pub head: bool,
+    /// HTTP/1.0: no chunked and no interim answers.
+    pub version10: bool,
+    /// The client wants its connection to stay open.
+    pub keep_alive: bool,
+    /// The client prefers JSON for our own answers.
+    pub json: bool,
+    /// The client may be waiting for 100 (Continue) before it sends its body.
+    pub expects: bool,
+    /// The method may be repeated without another effect (RFC 9110 §9.2.2).
+    pub idempotent: bool,
+}
+
+/// The connection attempts of one exchange.
+#[derive(Debug)]
+pub struct Dial {
+    /// The addresses of the target.
+    pub addresses: Addresses,
+    /// Index of the first address tried.
+    pub start: usize,
+    /// How many were tried.
+    pub tried: usize,
+    /// The fault to report when no address is left.
+    pub fault: What,
+}
+
+/// What the legacy's error text needs of the request (`proxy.error.compat`).
+#[derive(Debug)]
+pub struct CompatLine {
+    /// The method.
+    pub method: Box<[u8]>,
+    /// The target URL without its query.
+    pub url: Box<[u8]>,
+}
+
+/// One request and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    client: ClientState,
+    upstream: UpstreamState,
+    /// How the request's body ends.
+    pub request: Framer,
+    /// How the answer's body ends.
+    pub response: Framer,
+    /// What the request asked of us.
+    pub ask: Ask,
+    /// Where it goes.
+    pub destination: Option<Rc<Destination>>,
+    /// The outgoing request head.
+    pub forward: Option<Buf>,
+    /// The outgoing answer head, or our own answer.
+    pub answer: Option<Buf>,
+    /// The connection that serves it.
+    pub link: Option<Key>,
+    /// The client's connection closes after the answer.
+    pub close: bool,
+    /// Part of the request was never read: the connection lingers.
+    pub unread: bool,
+    /// The request's body is dropped instead of passed on; so many bytes of it so far.
+    pub discarded: Option<u64>,
+    /// The connection came from the pool.
+    pub reused: bool,
+    /// The origin's connection can carry another exchange.
+    pub reusable: bool,
+    /// The answer says so itself: close-delimited, its end is the end of the connection.
+    pub until_close: bool,
+    /// Where the body begins in the client's inbound buffer, while request and body are kept to be sent again.
+    pub replay: Option<usize>,
+    /// It stood in the queue for a permit.
+    pub queued: bool,
+    /// The request was sent again once already.
+    pub retried: bool,
+    /// A byte of the request went out on this connection.
+    pub sent: bool,
+    /// A byte of an answer came in on this connection.
+    pub received: bool,
+    /// Interim answers so far.
+    pub interims: u8,
+    /// When its first byte arrived.
+    pub began: Now,
+    /// When its head was complete.
+    pub asked: Now,
+    /// Why we answer ourselves or cut it off.
+    pub fault: Option<What>,
+    /// The right to open a connection, while there is none.
+    pub permit: Option<Permit>,
+    /// The attempts to connect.
+    pub dial: Option<Box<Dial>>,
+    /// For the legacy's error text.
+    pub compat: Option<Box<CompatLine>>,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            client: ClientState::Idle,
+            upstream: UpstreamState::Absent,
+            request: Framer::new(Framing::None, false),
+            response: Framer::new(Framing::None, false),
+            ask: Ask::default(),
+            destination: None,
+            forward: None,
+            answer: None,
+            link: None,
+            close: false,
+            unread: false,
+            discarded: None,
+            reused: false,
+            reusable: false,
+            until_close: false,
+            replay: None,
+            queued: false,
+            retried: false,
+            sent: false,
+            received: false,
+            interims: 0,
+            began: Now(0),
+            asked: Now(0),
+            fault: None,
+            permit: None,
+            dial: None,
+            compat: None,
+        }
+    }
+}
+
+impl Exchange {
+    /// Where the client's side stands.
+    pub const fn client(&self) -> ClientState {
+        self.client
+    }
+
+    /// Where the upstream side stands.
+    pub const fn upstream(&self) -> UpstreamState {
+        self.upstream
+    }
+
+    /// Moves the client's side.
+    pub fn client_on(&mut self, event: ClientEvent) {
+        self.client = self
+            .client
+            .on(event)
+            .unwrap_or_else(|| unreachable!("{event:?} cannot happen to a client in {:?}", self.client));
+    }
+
+    /// Moves the upstream side.
+    pub fn upstream_on(&mut self, event: UpstreamEvent) {
+        self.upstream = self
+            .upstream
+            .on(event)
+            .unwrap_or_else(|| unreachable!("{event:?} cannot happen to an upstream in {:?}", self.upstream));
+    }
+
+    /// Starts anew on the same connection; only a finished exchange can.
+    pub fn renew(&mut self) {
+        self.client_on(ClientEvent::Renew);
+        self.upstream_on(UpstreamEvent::Renew);
+        *self = Self::default();
+    }
+
+    /// Whether the head of a final answer has been decided, so that no other answer can be given.
+    pub const fn answered(&self) -> bool {
+        matches!(self.upstream, UpstreamState::Body | UpstreamState::Done)
+    }
+
+    /// Whether the request can be sent again on a fresh connection after its reused one failed (contract §3).
+    pub const fn may_retry(&self) -> bool {
+        let intact = !self.sent || (self.replay.is_some() && self.ask.idempotent);
+        matches!(self.upstream, UpstreamState::Head)
+            && self.reused
+            && !self.retried
+            && !self.received
+            && self.interims == 0
+            && intact
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    fn table<S: Copy + std::fmt::Debug, E: Copy + std::fmt::Debug>(
+        states: &[S],
+        events: &[E],
+        on: impl Fn(S, E) -> Option<S>,
+    ) -> String {
+        let mut text = String::new();
+        for state in states {
+            for event in events {
+                if let Some(next) = on(*state, *event) {
+                    writeln!(text, "{state:?} {event:?} {next:?}").expect("a string grows");
+                }
+            }
+        }
+        text
+    }
+
+    /// Every (state, event) pair that is not listed is impossible.
+    #[test]
+    fn the_client_table_is_the_drawing() {
+        let golden = "\
+Idle Begin Head
+Head Request Body
+Head Abandon Done
+Body End Done
+Body Abandon Done
+Done Renew Idle
+Done Linger Lingering
+";
+        assert_eq!(table(ClientState::ALL, ClientEvent::ALL, ClientState::on), golden);
+    }
+
+    #[test]
+    fn the_upstream_table_is_the_drawing() {
+        let golden = "\
+Absent Ask Wanted
+Absent Refuse Done
+Wanted Queue Queued
+Wanted Resolve Resolving
+Wanted Dial Connecting
+Wanted Open Head
+Wanted Refuse Done
+Queued Resolve Resolving
+Queued Dial Connecting
+Queued Open Head
+Queued Refuse Done
+Resolving Dial Connecting
+Resolving Refuse Done
+Connecting Dial Connecting
+Connecting Open Head
+Connecting Refuse Done
+Head Answer Body
+Head Retry Wanted
+Head Refuse Done
+Body End Done
+Done Renew Absent
+";
+        assert_eq!(table(UpstreamState::ALL, UpstreamEvent::ALL, UpstreamState::on), golden);
+    }
+
+    #[test]
+    fn a_request_is_repeated_only_when_that_is_safe() {
+        let base = || {
+            let mut exchange = Exchange { reused: true, ..Exchange::default() };
+            exchange.upstream_on(UpstreamEvent::Ask);
+            exchange.upstream_on(UpstreamEvent::Open);
+            exchange
+        };
+        assert!(base().may_retry());
+        assert!(!Exchange { reused: false, ..base() }.may_retry());
+        assert!(!Exchange { retried: true, ..base() }.may_retry());
+        assert!(!Exchange { received: true, ..base() }.may_retry());
+        assert!(!Exchange { sent: true, ..base() }.may_retry());
+        assert!(!Exchange { sent: true, replay: Some(0), ..base() }.may_retry());
+        let idempotent = Ask { idempotent: true, ..Ask::default() };
+        assert!(Exchange { sent: true, replay: Some(0), ask: idempotent, ..base() }.may_retry());
+        assert!(!Exchange { sent: true, ask: idempotent, ..base() }.may_retry());
+    }
+}

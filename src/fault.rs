@@ -15,6 +15,18 @@ pub enum Blame {
     Proxy,
 }
 
+impl Blame {
+    /// Whose fault it was, for the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Policy => "policy",
+            Self::Upstream => "target",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// A fault: `Copy`, without strings, small enough for the data path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -83,8 +95,6 @@ faults! {
     TargetMissing: Policy 403 "target_missing" "you have to include x-target-host header";
     /// The egress policy refuses the target.
     TargetDenied: Policy 403 "target_denied" "this target is not allowed; proxy.target.allow can name it";
-    /// `proxy.ssl.client.enabled=true` and an http target.
-    PlainDenied: Policy 403 "plain_denied" "proxy.ssl.client.enabled=true allows https targets only";
     /// TRACE is never forwarded (it would echo credentials).
     TraceDenied: Policy 405 "method_not_allowed" "TRACE is not allowed";
     /// `x-reload-httpclient: true` while certificates are not validated.
@@ -198,7 +208,10 @@ mod tests {
     fn codes_are_tokens_and_statuses_are_ours() {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
-            assert!([400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()), "{what:?}");
+            assert!(
+                [400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
+                "{what:?}"
+            );
         }
     }
 

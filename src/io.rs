@@ -43,7 +43,7 @@ pub enum Lookup {
     Found(Addresses),
     /// Known not to exist.
     Failed,
-    /// Being asked; the answer arrives as an event for the key that asked.
+    /// Being asked; the answer arrives as an event for the key and the host that were asked for.
     Pending,
 }
 
@@ -70,14 +70,17 @@ pub trait Io {
     /// When it fails at once: the fault the exchange reports if no other address works.
     fn connect(&mut self, address: SocketAddr, key: Key) -> Result<Self::Socket, What>;
 
-    /// Asks how a connect ended once the socket became writable.
+    /// Asks how a connect stands once an event arrived: open, or (`false`) still opening.
     ///
     /// # Errors
     /// The reason it failed.
-    fn connected(&mut self, socket: &mut Self::Socket) -> Result<(), What>;
+    fn connected(&mut self, socket: &mut Self::Socket) -> Result<bool, What>;
 
     /// Half-closes: sends the end of our stream.
     fn finish(&mut self, socket: &mut Self::Socket);
+
+    /// Closes with a reset instead of an end of stream.
+    fn reset(&mut self, socket: Self::Socket);
 
     /// Looks `host` up; when pending, the answer arrives for the client `key` that asked.
     fn resolve(&mut self, host: &str, key: Key) -> Lookup;

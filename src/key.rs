@@ -65,16 +65,20 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Puts what `make` builds into a free slot; `make` is told the key.
-    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
-        let entry = self.slab.vacant_entry();
-        let index = entry.key();
-        if index == self.generations.len() {
+    /// The key the next [`Slots::insert`] will return.
+    pub fn next_key(&self) -> Key {
+        let index = self.slab.vacant_key();
+        let generation = self.generations.get(index).copied().unwrap_or(0);
+        Key { index: u32::try_from(index).expect("fewer than 2^32 sockets"), generation }
+    }
+
+    /// Puts `occupant` into a free slot.
+    pub fn insert(&mut self, occupant: T) -> Key {
+        let key = self.next_key();
+        if key.index() == self.generations.len() {
             self.generations.push(0);
         }
-        let generation = self.generations[index];
-        let key = Key { index: u32::try_from(index).expect("fewer than 2^32 sockets"), generation };
-        entry.insert((generation, make(key)));
+        self.slab.insert((key.generation, occupant));
         key
     }
 
@@ -128,9 +132,9 @@ mod tests {
     #[test]
     fn a_key_goes_stale_with_its_occupant() {
         let mut slots = Slots::default();
-        let first = slots.insert_with(|_| "a");
+        let first = slots.insert("a");
         assert_eq!(slots.remove(first), Some("a"));
-        let second = slots.insert_with(|_| "b");
+        let second = slots.insert("b");
         assert_eq!(second.index(), first.index());
         assert_eq!(slots.at(first), None);
         assert_eq!(slots.remove(first), None);

@@ -19,15 +19,19 @@ pub mod setting;
 pub mod stats;
 pub mod time;
 pub mod timer;
+pub mod value;
 
 pub mod http;
 
 pub mod policy;
 
+pub mod dial;
 pub mod engine;
 pub mod exchange;
+pub mod intake;
 pub mod io;
 pub mod leg;
+pub mod pair;
 pub mod permits;
 pub mod pool;
 pub mod pump;

@@ -1,1 +1,188 @@
-//! Placeholder: listener.
+//! Listeners: the addresses clients connect to, opened once for every worker, and the reserve against running out of
+//! descriptors.
+//!
+//! `SO_REUSEPORT` would let a second process join the group unnoticed, so each address is first bound plainly: a port
+//! in use is an error that names it.
+
+use crate::setting::Setting;
+use crate::value;
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The forward listener's port.
+pub const PORT: Setting<u16> =
+    Setting::new("server.port", "8080", value::port, "Port of the forward listener; 0 lets the system choose.");
+
+/// The forward listener's address.
+pub const ADDRESS: Setting<Option<IpAddr>> = Setting::new(
+    "server.address",
+    "",
+    address,
+    "Address of the forward listener; unset: every address of the machine, IPv4 and IPv6.",
+);
+
+/// The kernel's accept queue.
+pub const BACKLOG: Setting<i32> = Setting::new(
+    "server.tomcat.accept-count",
+    "1024",
+    |text| value::whole(text, 1..=65_535).map(|n| n as i32),
+    "Connections the kernel queues for each worker before they are accepted (at most net.core.somaxconn).",
+);
+
+fn address(text: &str) -> Result<Option<IpAddr>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| format!("\"{text}\" is not an IP address")),
+    }
+}
+
+/// Opens one listening socket for each of `count` workers on the same address.
+///
+/// # Errors
+/// A sentence that names the address and what stands in the way.
+pub fn open(
+    address: Option<IpAddr>,
+    port: u16,
+    backlog: i32,
+    count: usize,
+) -> Result<Vec<TcpListener>, String> {
+    let wanted = match address {
+        Some(ip) => vec![SocketAddr::new(ip, port)],
+        None => vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()],
+    };
+    let mut refusal = String::new();
+    for address in wanted {
+        match open_at(address, backlog, count) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) => refusal = sentence(address, &error),
+        }
+    }
+    Err(refusal)
+}
+
+fn sentence(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "{address} is in use by another process; stop it (ss -ltnp 'sport = :{}' shows it) or change server.port",
+            address.port()
+        ),
+        ErrorKind::AddrNotAvailable => {
+            format!("{address} is not an address of this machine; correct server.address")
+        }
+        ErrorKind::PermissionDenied => format!(
+            "{address} needs the right to bind ports below 1024; run as root, grant CAP_NET_BIND_SERVICE or change \
+             server.port"
+        ),
+        _ => format!("{address} cannot be opened: {error}"),
+    }
+}
+
+fn open_at(address: SocketAddr, backlog: i32, count: usize) -> io::Result<Vec<TcpListener>> {
+    // The probe listens, so that it fails beside any listener, whatever that one's options are.
+    let probe = socket(address)?;
+    probe.set_reuse_address(true)?;
+    probe.bind(&address.into())?;
+    probe.listen(1)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    (0..count).map(|_| group_member(address, backlog)).collect()
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+fn group_member(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// What one accept gave.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A client.
+    Client(TcpStream, SocketAddr),
+    /// Nobody is waiting.
+    Nobody,
+    /// A client went away, or had to be turned away for want of a descriptor.
+    Lost,
+}
+
+/// A descriptor kept free, so that clients can be turned away instead of waiting for ever when there is no other.
+#[derive(Debug)]
+pub struct Reserve(Option<File>);
+
+impl Reserve {
+    /// Takes the descriptor.
+    pub fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Accepts one client.
+    pub fn accept(&mut self, listener: &TcpListener) -> Accepted {
+        match listener.accept() {
+            Ok((stream, peer)) => Accepted::Client(stream, peer),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Accepted::Nobody,
+            Err(error) if is_exhausted(&error) => self.turn_away(listener),
+            Err(_) => Accepted::Lost,
+        }
+    }
+
+    /// No descriptor is left: the reserve lets the next client in for as long as it takes to close it.
+    fn turn_away(&mut self, listener: &TcpListener) -> Accepted {
+        self.0 = None;
+        let turned = listener.accept();
+        let gone = matches!(&turned, Err(error) if error.kind() == ErrorKind::WouldBlock || is_exhausted(error));
+        drop(turned);
+        *self = Self::new();
+        if gone { Accepted::Nobody } else { Accepted::Lost }
+    }
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// EMFILE or ENFILE.
+fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named_even_when_it_could_be_shared() {
+        let ip = Some(IpAddr::from([127, 0, 0, 1]));
+        let first = open(ip, 0, 8, 2).expect("a free port");
+        let address = first[0].local_addr().expect("bound");
+        assert_eq!(first[1].local_addr().expect("bound"), address);
+        let again = open(ip, address.port(), 8, 1).expect_err("taken");
+        assert!(again.starts_with(&format!("{address} is in use by another process; ")), "{again}");
+    }
+
+    #[test]
+    fn every_address_takes_both_families() {
+        let both = open(None, 0, 8, 1).expect("a free port");
+        let port = both[0].local_addr().expect("bound").port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).expect("IPv4 enters");
+    }
+}

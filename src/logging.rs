@@ -11,7 +11,8 @@ mod lines;
 
 pub use levels::Levels;
 
-use crate::setting::Setting;
+use crate::setting::{AnySetting, Setting};
+use crate::value;
 use lines::{Assembler, Lines};
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, LevelPadding, ThreadLogMode, WriteLogger};
@@ -23,22 +24,24 @@ use std::time::Duration;
 use std::{fmt, panic};
 use time::macros::format_description;
 
+/// The settings of this file.
+pub static ALL: &[&dyn AnySetting] = &[&LEVEL, &FILE_NAME];
+
 /// Where the log goes.
-pub const FILE_NAME: Setting<Option<PathBuf>> = Setting::new(
+pub static FILE_NAME: Setting<Option<PathBuf>> = Setting::new(
     "logging.file.name",
     "",
     |text| Ok(Some(text.trim()).filter(|text| !text.is_empty()).map(PathBuf::from)),
     "The file the log is appended to; empty: standard output, which start.sh sends to log/output.log.",
 );
 
-/// The level of everything no other `logging.level` key names. The family `logging.level.*` is read by
-/// [`Levels::parse`].
-pub const LEVEL_ROOT: Setting<LevelFilter> = Setting::new(
-    "logging.level.root",
+/// The level of one part: `logging.level.root`, one of our targets, or a logger of the legacy (see [`Levels`]).
+pub static LEVEL: Setting<LevelFilter> = Setting::new(
+    "logging.level.*",
     "info",
-    levels::parse_level,
-    "The level of the log: trace, debug, info, warn, error, off. logging.level.<name> sets it for a part; the \
-     legacy's logger names are understood.",
+    value::level,
+    "The level of one part of the log: `trace debug info warn error fatal off`. `logging.level.root` is the level of \
+     all; the legacy's logger names are understood (`org.springframework.web.client.RestTemplate`).",
 );
 
 /// A message longer than this is cut.
@@ -205,9 +208,9 @@ mod tests {
     }
 
     /// What `act` makes a logger with these levels write from a thread called "t".
-    fn written(levels: &[(&str, &str)], act: impl FnOnce(&OperatorsLog) + Send + 'static) -> String {
+    fn written(levels: &[(&str, LevelFilter)], act: impl FnOnce(&OperatorsLog) + Send + 'static) -> String {
         let sink = Sink::default();
-        let logger = OperatorsLog::new(Levels::parse(levels.iter().copied()).unwrap(), sink.clone()).unwrap();
+        let logger = OperatorsLog::new(Levels::new(levels.iter().copied()), sink.clone()).unwrap();
         let thread = std::thread::Builder::new().name("t".to_owned()).spawn(move || {
             act(&logger);
             logger.flush();
@@ -231,12 +234,18 @@ mod tests {
 
     #[test]
     fn a_part_has_its_own_level() {
-        let text =
-            written(&[("root", "warn"), ("org.apache.http", "debug"), ("apim_proxy::pool", "off")], |log| {
+        let text = written(
+            &[
+                ("root", LevelFilter::Warn),
+                ("org.apache.http", LevelFilter::Debug),
+                ("apim_proxy::pool", LevelFilter::Off),
+            ],
+            |log| {
                 say(log, Level::Debug, "http.connection", "open");
                 say(log, Level::Info, "apim_proxy::server", "unheard");
                 say(log, Level::Error, "apim_proxy::pool", "unheard");
-            });
+            },
+        );
         assert_eq!(text, " [DEBUG] (t) http.connection: open\n");
     }
 

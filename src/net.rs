@@ -1,1 +1,157 @@
-//! Placeholder: net.
+//! The real world behind the [`Io`] seam: mio sockets on one poll, and the resolver.
+
+use crate::fault::What;
+use crate::io::{Io, Lookup, Moved, Ready};
+use crate::key::{Key, Side};
+use crate::resolve::{Notify, Resolver};
+use crate::server::mailbox::{Mailbox, Message};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One worker's sockets.
+pub struct Net {
+    registry: Registry,
+    resolver: Arc<Resolver>,
+    mailbox: Arc<Mailbox>,
+    /// The addresses of our own listeners.
+    own: Arc<[SocketAddr]>,
+}
+
+/// What an event of the poll says, in the worker's words.
+pub fn ready(event: &Event) -> Ready {
+    Ready {
+        readable: event.is_readable() || event.is_read_closed(),
+        writable: event.is_writable(),
+        read_closed: event.is_read_closed(),
+        dead: event.is_error() || event.is_write_closed(),
+    }
+}
+
+impl Net {
+    /// Sockets on `registry`; answers of `resolver` go to `mailbox`.
+    pub fn new(
+        registry: Registry,
+        resolver: Arc<Resolver>,
+        mailbox: Arc<Mailbox>,
+        own: Arc<[SocketAddr]>,
+    ) -> Self {
+        Self { registry, resolver, mailbox, own }
+    }
+}
+
+fn moved(result: std::io::Result<usize>) -> Moved {
+    match result {
+        Ok(0) => Moved::End,
+        Ok(n) => Moved::Bytes(n),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Moved::Blocked,
+        Err(_) => Moved::Failed,
+    }
+}
+
+fn dial_fault(error: &std::io::Error) -> What {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => What::ConnectRefused,
+        ErrorKind::TimedOut => What::ConnectTimeout,
+        _ => What::ConnectFailed,
+    }
+}
+
+impl Io for Net {
+    type Socket = TcpStream;
+
+    fn recv(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Moved {
+        loop {
+            match socket.read(into) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return moved(result),
+            }
+        }
+    }
+
+    fn send(&mut self, socket: &mut TcpStream, slices: &[IoSlice<'_>]) -> Moved {
+        loop {
+            let result = match slices {
+                [one] => socket.write(one),
+                several => socket.write_vectored(several),
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return moved(result),
+            }
+        }
+    }
+
+    fn register(&mut self, socket: &mut TcpStream, key: Key, side: Side) -> Result<(), What> {
+        self.registry
+            .register(socket, Token(key.token(side)), Interest::READABLE | Interest::WRITABLE)
+            .map_err(|_| What::Overloaded)
+    }
+
+    fn connect(&mut self, address: SocketAddr, key: Key) -> Result<TcpStream, What> {
+        let mut socket = TcpStream::connect(address).map_err(|error| dial_fault(&error))?;
+        socket.set_nodelay(true).map_err(|error| dial_fault(&error))?;
+        self.register(&mut socket, key, Side::Upstream)?;
+        Ok(socket)
+    }
+
+    fn connected(&mut self, socket: &mut TcpStream) -> Result<bool, What> {
+        if let Ok(Some(error)) | Err(error) = socket.take_error() {
+            return Err(dial_fault(&error));
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(dial_fault(&error)),
+        }
+    }
+
+    fn finish(&mut self, socket: &mut TcpStream) {
+        // A peer that is gone already makes this fail; the next receive says so.
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+
+    fn reset(&mut self, socket: TcpStream) {
+        // Without the option the close is a plain one, which is all that is left to do.
+        let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    }
+
+    fn resolve(&mut self, host: &str, key: Key) -> Lookup {
+        let (mailbox, asked) = (Arc::clone(&self.mailbox), Box::<str>::from(host));
+        let notify: Notify = Arc::new(move |key, addresses| {
+            mailbox.send(Message::Resolved { key, host: asked.clone(), addresses });
+        });
+        self.resolver.lookup(host, Instant::now(), key, &notify)
+    }
+
+    fn is_own_listener(&mut self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.own.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip().to_canonical() == ip || own.ip().is_unspecified() && is_local(ip))
+        })
+    }
+}
+
+/// Whether `ip` is an address of this machine: only those can be bound.
+fn is_local(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip.is_loopback() || TcpListener::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_wildcard_are_local_and_a_documentation_address_is_not() {
+        for local in ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::"] {
+            assert!(is_local(local.parse().expect("literal")), "{local}");
+        }
+        assert!(!is_local("192.0.2.1".parse().expect("literal")));
+    }
+}

@@ -1,1 +1,490 @@
-//! Placeholder: pump.
+//! The hot path: one pair, pumped to a fixed point under a budget.
+//!
+//! ```text
+//! receive request -> judge -> send request -> receive answer -> judge -> send answer -> repeat while anything moved
+//! ```
+//! Readiness is never armed here: a socket is tried while it is ready and left alone once the kernel said "not now".
+//! What the pump cannot do with one pair alone (dial, pool, retry, close) it returns as a [`Step`].
+
+use crate::buf::{Buf, BufPool, SMALL};
+use crate::engine::{Config, INTERIMS_MAX, RESPONSE_HEAD_MAX};
+use crate::exchange::{ClientState, Exchange, UpstreamEvent, UpstreamState};
+use crate::fault::What;
+use crate::http::framer::Framer;
+use crate::http::framing::{self, Framing};
+use crate::http::head::{self, Response, header_space};
+use crate::http::rewrite::{self, ConnectionField, Edits};
+use crate::intake;
+use crate::io::Io;
+use crate::leg::{Leg, Received};
+use crate::pair::{Client, Upstream};
+use crate::pool::Pool;
+use crate::stats::{Counter, Latency, Stats};
+use crate::time::{Millis, Now};
+use crate::wait::Wait;
+
+/// Passes over a pair before others get their turn.
+const PASSES_MAX: u32 = 8;
+
+/// What the pump works with besides the pair.
+pub struct Turn<'a, I: Io> {
+    /// The world.
+    pub io: &'a mut I,
+    /// The worker's buffers.
+    pub bufs: &'a mut BufPool,
+    /// The worker's pool, for finding destinations.
+    pub pool: &'a mut Pool,
+    /// The configuration of this turn.
+    pub config: &'a Config,
+    /// The worker's numbers.
+    pub stats: &'a Stats,
+    /// The time of this turn.
+    pub now: Now,
+    /// The proxy is shutting down: every answer is the last of its connection.
+    pub draining: bool,
+}
+
+/// What the worker has to do next for the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing until an event or a deadline.
+    Rest,
+    /// More could be done; others first.
+    Again,
+    /// No buffers can be promised now.
+    Starved,
+    /// The exchange needs a connection.
+    Dial,
+    /// The reused connection failed; the request may be sent again.
+    Retry,
+    /// The connection that served the exchange is of no more use.
+    Drop,
+    /// The exchange is complete.
+    Settle,
+    /// The client's connection is over.
+    Close(Ending),
+}
+
+/// How a client's connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client got everything there was, or has gone.
+    Plain,
+    /// With a reset: the answer was cut off, and a plain close could be taken for its end.
+    Reset,
+}
+
+/// Pumps a pair as far as it goes.
+pub fn pump<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    mut upstream: Option<&mut Upstream<I::Socket>>,
+) -> Step {
+    for _ in 0..PASSES_MAX {
+        if client.leg.failed || client.leg.broken || client.leg.ready.dead {
+            return Step::Close(Ending::Plain);
+        }
+        let mut moved = match receive_request(turn, client) {
+            Ok(moved) => moved,
+            Err(step) => return step,
+        };
+        moved |= intake::judge_request(turn, client);
+        if let Some(upstream) = upstream.as_deref_mut() {
+            moved |= send_request(turn, client, upstream);
+            moved |= receive_answer(turn, client, upstream);
+            moved |= judge_answer(turn, client, upstream);
+        }
+        moved |= send_answer(turn, client, upstream.as_deref_mut());
+        if let Some(step) = verdict(client, upstream.as_deref()) {
+            return step;
+        }
+        if !moved {
+            return Step::Rest;
+        }
+    }
+    Step::Again
+}
+
+/// Reads from the client when its state wants more. `Err` ends the pump.
+fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> Result<bool, Step> {
+    let state = client.exchange.client();
+    if state == ClientState::Done || !client.leg.can_receive() {
+        return Ok(false);
+    }
+    if !client.admitted {
+        if !turn.bufs.begin_exchange() {
+            return Err(Step::Starved);
+        }
+        client.admitted = true;
+    }
+    let received = client.leg.receive(turn.io, turn.bufs);
+    match (received, state) {
+        (Received::Bytes(n), _) => {
+            turn.stats.add(Counter::BytesFromClients, n);
+            if state == ClientState::Lingering {
+                client.leg.empty(turn.bufs);
+            } else if state == ClientState::Body {
+                client.since = turn.now;
+            }
+        }
+        (Received::Over, ClientState::Idle | ClientState::Lingering) => {
+            return Err(Step::Close(Ending::Plain));
+        }
+        (Received::Nothing | Received::Over, _) => {}
+    }
+    if state == ClientState::Idle && client.leg.inbound.is_none() {
+        client.admitted = false;
+        turn.bufs.end_exchange();
+    }
+    Ok(received != Received::Nothing)
+}
+
+/// Sends the rewritten head and the passed body bytes in one call.
+fn send_request<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: &mut Upstream<I::Socket>,
+) -> bool {
+    let Client { leg, exchange, since, .. } = client;
+    let open = matches!(exchange.upstream(), UpstreamState::Head | UpstreamState::Body | UpstreamState::Done);
+    if !open || !upstream.leg.ready.writable || upstream.leg.broken || upstream.leg.failed {
+        return false;
+    }
+    let head = exchange.forward.as_ref().map_or(&[][..], Buf::passed);
+    let head_len = head.len();
+    let n = upstream.leg.send(turn.io, head, leg.passed());
+    if n == 0 {
+        // A failure is news: what the origin said before it is to be read.
+        return upstream.leg.broken;
+    }
+    turn.stats.add(Counter::BytesToUpstreams, n);
+    exchange.sent = true;
+    *since = turn.now;
+    if let Some(forward) = &mut exchange.forward {
+        forward.sent(n.min(head_len));
+    }
+    if let Some(inbound) = &mut leg.inbound {
+        inbound.sent(n.saturating_sub(head_len));
+    }
+    if exchange.replay.is_none() {
+        release_request(turn.bufs, exchange, leg);
+    }
+    true
+}
+
+/// Returns what the request no longer needs.
+fn release_request<S>(bufs: &mut BufPool, exchange: &mut Exchange, leg: &mut Leg<S>) {
+    if let Some(forward) = exchange.forward.take_if(|buf| buf.is_empty()) {
+        bufs.give_back(forward);
+    }
+    leg.tidy(bufs);
+}
+
+/// Reads from the origin while an answer is due.
+fn receive_answer<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: &mut Upstream<I::Socket>,
+) -> bool {
+    let exchange = &mut client.exchange;
+    let due = matches!(exchange.upstream(), UpstreamState::Head | UpstreamState::Body);
+    if !due || exchange.fault.is_some() || !upstream.leg.can_receive() {
+        return false;
+    }
+    let received = upstream.leg.receive(turn.io, turn.bufs);
+    if let Received::Bytes(n) = received {
+        turn.stats.add(Counter::BytesFromUpstreams, n);
+        client.since = turn.now;
+        exchange.received = true;
+        if exchange.replay.take().is_some() {
+            release_request(turn.bufs, exchange, &mut client.leg);
+        }
+    }
+    received != Received::Nothing
+}
+
+/// Judges what the origin sent: interim heads, the final head, the body.
+fn judge_answer<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: &mut Upstream<I::Socket>,
+) -> bool {
+    let mut moved = false;
+    while client.exchange.upstream() == UpstreamState::Head {
+        match judge_head(turn, client, upstream) {
+            Ok(true) => moved = true,
+            Ok(false) => break,
+            // The verdict asks for another connection.
+            Err(what) if what.retryable() && client.exchange.may_retry() => return moved,
+            Err(what) => {
+                intake::refuse(turn, client, what);
+                return true;
+            }
+        }
+    }
+    judge_body(turn, &mut client.exchange, upstream) || moved
+}
+
+/// Judges the body of the answer. A fault leaves what was passed to be sent, then cuts the answer off.
+fn judge_body<I: Io>(
+    turn: &mut Turn<'_, I>,
+    exchange: &mut Exchange,
+    upstream: &mut Upstream<I::Socket>,
+) -> bool {
+    if exchange.upstream() != UpstreamState::Body || exchange.fault.is_some() {
+        return false;
+    }
+    let mut moved = false;
+    let leg = &mut upstream.leg;
+    if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
+        match exchange.response.judge(buf.pending_mut()) {
+            Ok(judged) => {
+                moved |= judged.taken > 0;
+                buf.judged(judged.taken, judged.kept);
+                leg.tidy(turn.bufs);
+            }
+            Err(_) => {
+                exchange.fault = Some(What::BadResponse);
+                return true;
+            }
+        }
+    }
+    if exchange.response.is_done() {
+        exchange.upstream_on(UpstreamEvent::End);
+        return true;
+    }
+    let unjudged = !leg.pending().is_empty();
+    if leg.failed {
+        exchange.fault = Some(What::UpstreamReset);
+    } else if leg.ended && !(unjudged && moved) {
+        if exchange.response.end().is_err() {
+            exchange.fault = Some(What::ResponseTruncated);
+        } else {
+            exchange.upstream_on(UpstreamEvent::End);
+        }
+    }
+    moved
+}
+
+/// Judges one head of the answer. `Ok(false)`: none is complete, or there is no room for it yet.
+fn judge_head<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: &mut Upstream<I::Socket>,
+) -> Result<bool, What> {
+    let Some(buf) = upstream.leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) else {
+        return if upstream.leg.failed {
+            Err(What::UpstreamReset)
+        } else if upstream.leg.ended {
+            Err(if client.exchange.received { What::ResponseTruncated } else { What::NoResponse })
+        } else {
+            Ok(false)
+        };
+    };
+    let Some(len) = upstream.scan.response(buf.pending(), RESPONSE_HEAD_MAX)? else {
+        if upstream.leg.failed {
+            return Err(What::UpstreamReset);
+        }
+        if upstream.leg.ended {
+            return Err(What::ResponseTruncated);
+        }
+        // What was received before this head has been sent or is an interim head, which is held elsewhere.
+        if !buf.has_room() && !turn.bufs.enlarge(buf) {
+            return Err(What::Overloaded);
+        }
+        return Ok(false);
+    };
+    let mut space = header_space();
+    let response = head::parse_response(&buf.pending()[..len], &mut space)?;
+    let interim = (100..200).contains(&response.status);
+    let accepted = if interim {
+        interim_answer(turn, &mut client.exchange, &response, &buf.pending()[..len])?
+    } else {
+        final_answer(turn, client, &response, &buf.pending()[..len])?
+    };
+    if !accepted {
+        return Ok(false);
+    }
+    let lifetime = response.fields.keep_alive_timeout;
+    buf.judged(len, 0);
+    upstream.scan.reset();
+    if !interim {
+        upstream.expires = expiry(turn, lifetime);
+    }
+    Ok(true)
+}
+
+/// When a connection leaves the pool: a second before the origin said it would close it, else after the setting.
+fn expiry<I: Io>(turn: &Turn<'_, I>, lifetime_secs: Option<u32>) -> Now {
+    let own = turn.config.waits.of(Wait::UpstreamIdle);
+    let span = lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
+    turn.now + span
+}
+
+/// Passes an interim answer on (RFC 9110 §15.2), never to an HTTP/1.0 client.
+fn interim_answer<I: Io>(
+    turn: &mut Turn<'_, I>,
+    exchange: &mut Exchange,
+    response: &Response<'_, '_>,
+    bytes: &[u8],
+) -> Result<bool, What> {
+    // Nobody asked to switch: Upgrade is not passed on.
+    if response.status == 101 || exchange.interims == INTERIMS_MAX {
+        return Err(What::BadResponse);
+    }
+    framing::response(response, exchange.ask.head)?;
+    if !exchange.ask.version10 {
+        let edits = Edits { connection: ConnectionField::None, unchunk: false };
+        if !write_head(turn, exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
+            return Ok(false);
+        }
+    }
+    exchange.interims += 1;
+    Ok(true)
+}
+
+/// Takes the final head: decides how the body ends and whether both connections live on.
+fn final_answer<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    response: &Response<'_, '_>,
+    bytes: &[u8],
+) -> Result<bool, What> {
+    let exchange = &mut client.exchange;
+    let body = framing::response(response, exchange.ask.head)?;
+    let unchunk = exchange.ask.version10 && body == Framing::Chunked;
+    let until_close = body == Framing::UntilClose;
+    // An answer before the end of the request: what follows the request cannot be told apart in time.
+    let early = exchange.client() != ClientState::Done;
+    let close = exchange.close
+        || !exchange.ask.keep_alive
+        || turn.draining
+        || until_close
+        || unchunk
+        || early
+        || turn.config.requests_max.is_some_and(|max| client.requests >= max);
+    let connection = match (close, exchange.ask.version10) {
+        (true, _) => ConnectionField::Close,
+        (false, true) => ConnectionField::KeepAlive,
+        (false, false) => ConnectionField::None,
+    };
+    let edits = Edits { connection, unchunk };
+    if !write_head(turn, exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
+        return Ok(false);
+    }
+    exchange.close = close;
+    exchange.until_close = until_close || unchunk;
+    exchange.reusable = !until_close && response.keeps_alive();
+    exchange.response = Framer::new(body, unchunk);
+    exchange.upstream_on(UpstreamEvent::Answer);
+    turn.stats.time(Latency::FirstByte, turn.now.micros_since(exchange.asked));
+    Ok(true)
+}
+
+/// Writes a head behind what already waits for the client. `Ok(false)`: it has to wait until that is sent.
+///
+/// # Errors
+/// [`What::Overloaded`] when no buffer is large enough.
+pub fn write_head<I: Io>(
+    turn: &mut Turn<'_, I>,
+    exchange: &mut Exchange,
+    len: usize,
+    write: impl Fn(&mut [u8]) -> Option<usize>,
+) -> Result<bool, What> {
+    let mut out = exchange.answer.take().unwrap_or_else(|| lease_for(turn.bufs, len));
+    let written = write(out.free_mut()).or_else(|| {
+        turn.bufs.enlarge(&mut out);
+        write(out.free_mut())
+    });
+    out.written(written.unwrap_or(0));
+    if out.is_empty() {
+        turn.bufs.give_back(out);
+        return Err(What::Overloaded);
+    }
+    exchange.answer = Some(out);
+    Ok(written.is_some())
+}
+
+/// A buffer for a head of `len` bytes and its edits.
+pub fn lease_for(bufs: &mut BufPool, len: usize) -> Buf {
+    let large = if len > SMALL - 1024 { bufs.lease_large() } else { None };
+    large.unwrap_or_else(|| bufs.lease())
+}
+
+/// Sends the answer's head and the passed body bytes in one call.
+fn send_answer<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: Option<&mut Upstream<I::Socket>>,
+) -> bool {
+    let Client { leg, exchange, since, .. } = client;
+    if !leg.ready.writable || leg.broken {
+        return false;
+    }
+    let head = exchange.answer.as_ref().map_or(&[][..], Buf::passed);
+    let head_len = head.len();
+    let body = upstream.as_ref().map_or(&[][..], |upstream| upstream.leg.passed());
+    let n = leg.send(turn.io, head, body);
+    if n == 0 {
+        return leg.broken;
+    }
+    turn.stats.add(Counter::BytesToClients, n);
+    *since = turn.now;
+    if let Some(answer) = &mut exchange.answer {
+        answer.sent(n.min(head_len));
+    }
+    if let Some(answer) = exchange.answer.take_if(|buf| buf.is_empty()) {
+        turn.bufs.give_back(answer);
+    }
+    if let Some(upstream) = upstream {
+        if let Some(inbound) = &mut upstream.leg.inbound {
+            inbound.sent(n.saturating_sub(head_len));
+        }
+        upstream.leg.tidy(turn.bufs);
+    }
+    true
+}
+
+/// What the state of the pair asks for after a pass; `None`: nothing but more bytes.
+fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step> {
+    let exchange = &client.exchange;
+    let lost = upstream.is_some_and(|upstream| upstream.leg.is_over());
+    match exchange.upstream() {
+        UpstreamState::Wanted => Some(Step::Dial),
+        UpstreamState::Head => (lost && exchange.may_retry()).then_some(Step::Retry),
+        UpstreamState::Body if exchange.fault.is_some() && !client.has_answer_to_send(upstream) => {
+            let ending = if exchange.until_close { Ending::Reset } else { Ending::Plain };
+            Some(Step::Close(ending))
+        }
+        UpstreamState::Done if exchange.discarded.is_some() && upstream.is_some() => Some(Step::Drop),
+        UpstreamState::Done => {
+            // The answer is out; the request goes on while the origin takes it.
+            let unsent = client.has_request_to_send() && upstream.is_some();
+            let complete = match exchange.client() {
+                ClientState::Done => !unsent || lost,
+                ClientState::Body => lost || (upstream.is_none() && exchange.close),
+                ClientState::Idle | ClientState::Head | ClientState::Lingering => false,
+            };
+            (complete && !client.has_answer_to_send(upstream)).then_some(Step::Settle)
+        }
+        UpstreamState::Body
+        | UpstreamState::Absent
+        | UpstreamState::Queued
+        | UpstreamState::Resolving
+        | UpstreamState::Connecting => None,
+    }
+}
+
+/// Whether an idle or finished connection is silent: nothing unread, not closed. Asks the kernel only when an event
+/// left room for doubt.
+pub fn is_silent<I: Io>(io: &mut I, bufs: &mut BufPool, leg: &mut Leg<I::Socket>) -> bool {
+    if leg.is_over() || leg.ready.dead || leg.ready.read_closed || leg.inbound.is_some() {
+        return false;
+    }
+    if !leg.ready.readable {
+        return true;
+    }
+    let silent = leg.receive(io, bufs) == Received::Nothing;
+    leg.empty(bufs);
+    silent
+}

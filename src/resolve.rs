@@ -15,7 +15,7 @@
 
 use crate::io::{Addresses, Lookup};
 use crate::key::Key;
-use crate::setting::Setting;
+use crate::setting::{AnySetting, Setting};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -24,8 +24,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The settings of this file.
+pub static ALL: &[&dyn AnySetting] = &[&CACHE_TTL, &CACHE_NEGATIVE_TTL];
+
 /// How long a name's addresses are kept.
-pub const CACHE_TTL: Setting<Lifetime> = Setting::new(
+pub static CACHE_TTL: Setting<Lifetime> = Setting::new(
     "networkaddress.cache.ttl",
     "30",
     Lifetime::parse,
@@ -33,7 +36,7 @@ pub const CACHE_TTL: Setting<Lifetime> = Setting::new(
 );
 
 /// How long a name's absence is kept.
-pub const CACHE_NEGATIVE_TTL: Setting<Lifetime> = Setting::new(
+pub static CACHE_NEGATIVE_TTL: Setting<Lifetime> = Setting::new(
     "networkaddress.cache.negative.ttl",
     "10",
     Lifetime::parse,

@@ -1,1 +1,133 @@
-//! Placeholder: server.
+//! The server: opens the listeners, seats one worker on each core, and ends them in order.
+
+pub mod mailbox;
+pub mod maxima;
+mod seat;
+
+use crate::engine::Config;
+use crate::listener;
+use crate::permits::Permits;
+use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
+use crate::setting::{Setting, Source};
+use crate::stats::{Counter, Report, Stats};
+use crate::time::Millis;
+use crate::value;
+use mailbox::{Mailbox, Message, Post};
+use maxima::Maxima;
+use mio::{Poll, Waker};
+use seat::{MAIL, Seat, Shared};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// How long a graceful stop may take.
+pub const SHUTDOWN_PHASE: Setting<Millis> = Setting::new(
+    "spring.lifecycle.timeout-per-shutdown-phase",
+    "30s",
+    value::duration,
+    "How long a graceful stop waits for exchanges in progress before it cuts them off (Spring duration).",
+);
+
+/// Whether a stop is graceful.
+pub const SHUTDOWN: Setting<bool> = Setting::new(
+    "server.shutdown",
+    "graceful",
+    |text| match text.trim().to_ascii_lowercase().as_str() {
+        "graceful" => Ok(true),
+        "immediate" => Ok(false),
+        _ => Err(format!("\"{text}\" is neither graceful nor immediate")),
+    },
+    "What SIGTERM does: graceful finishes exchanges in progress, immediate cuts them off.",
+);
+
+/// A running proxy.
+pub struct Server {
+    shared: Shared,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the listeners and starts the workers.
+    ///
+    /// # Errors
+    /// A sentence that says what stands in the way.
+    pub fn start(source: &impl Source, maxima: &Maxima) -> Result<Self, String> {
+        let config = Arc::new(Config::from(source, maxima.limits)?);
+        let listeners = listener::open(
+            source.value(&listener::ADDRESS)?,
+            source.value(&listener::PORT)?,
+            source.value(&listener::BACKLOG)?,
+            maxima.workers,
+        )?;
+        let own: Vec<SocketAddr> =
+            listeners.first().and_then(|listener| listener.local_addr().ok()).into_iter().collect();
+        let cannot = |what: &str, error: std::io::Error| format!("{what} cannot be started: {error}");
+        let polls: Vec<Poll> = (0..maxima.workers)
+            .map(|_| Poll::new())
+            .collect::<Result<_, _>>()
+            .map_err(|error| cannot("a poll loop", error))?;
+        let mailboxes: Arc<[Arc<Mailbox>]> = polls
+            .iter()
+            .map(|poll| Ok(Arc::new(Mailbox::new(Waker::new(poll.registry(), MAIL)?))))
+            .collect::<Result<_, _>>()
+            .map_err(|error| cannot("a mailbox", error))?;
+        let lifetimes =
+            Lifetimes { positive: source.value(&CACHE_TTL)?, negative: source.value(&CACHE_NEGATIVE_TTL)? };
+        let resolver = Resolver::start(lifetimes, resolve::system).map_err(|error| cannot("the resolver", error))?;
+        let shared = Shared {
+            start: Instant::now(),
+            config,
+            permits: Permits::new(maxima.per_route, maxima.upstreams, Box::new(Post(Arc::clone(&mailboxes)))),
+            resolver: Arc::new(resolver),
+            mailboxes,
+            stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
+            own: own.into(),
+        };
+        let mut server = Self { shared, threads: Vec::new() };
+        for (id, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
+            let seat = Seat::new(id, poll, listener, server.shared.clone())
+                .map_err(|error| cannot("a listener", error))?;
+            let thread = thread::Builder::new()
+                .name(format!("worker-{id}"))
+                .spawn(|| seat.occupy())
+                .map_err(|error| cannot("a worker", error))?;
+            server.threads.push(thread);
+        }
+        Ok(server)
+    }
+
+    /// The addresses clients can connect to.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.shared.own
+    }
+
+    /// Every number of all workers, as text.
+    pub fn report(&self) -> String {
+        let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
+        Report(&stats).to_string()
+    }
+
+    /// A number, summed over all workers.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.shared.stats.iter().map(|stats| stats.value(counter)).sum()
+    }
+
+    /// Begins the shutdown: no new clients, exchanges in progress end.
+    pub fn drain(&self) {
+        for mailbox in self.shared.mailboxes.iter() {
+            mailbox.send(Message::Drain);
+        }
+    }
+
+    /// Whether every worker has ended.
+    pub fn is_over(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Makes a worker panic, so that a test can see it start again.
+    #[doc(hidden)]
+    pub fn panic_worker(&self, worker: usize) {
+        self.shared.mailboxes[worker].send(Message::Panic);
+    }
+}

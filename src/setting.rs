@@ -12,15 +12,17 @@ pub enum Standing {
     Active,
     /// It only adds output or comfort and comes later: accepted, and named at start as not active yet.
     NotYet,
-    /// It asks for protection this build lacks: a value other than the default ends the start.
-    Refused,
+    /// It asks for protection this build lacks: a value other than the default ends the start. The sentence says what
+    /// is missing and what to write instead.
+    Refused(&'static str),
     /// Known from the legacy, without effect on purpose.
     NoEffect,
 }
 
 /// One key: its names, its meaning, its default and how its text becomes a value.
 pub struct Setting<T: 'static> {
-    /// The canonical name, as the legacy or Spring writes it.
+    /// The canonical name, as the legacy or Spring writes it. `[N]` stands for any index, and a final `.*` opens a
+    /// family: any name after the dot.
     pub key: &'static str,
     /// Other names for the same key.
     pub aliases: &'static [&'static str],
@@ -68,7 +70,10 @@ impl<T> Setting<T> {
 
 impl<T> fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setting").field("key", &self.key).field("default", &self.default).finish_non_exhaustive()
+        f.debug_struct("Setting")
+            .field("key", &self.key)
+            .field("default", &self.default)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +91,10 @@ pub trait AnySetting: Sync {
     fn standing(&self) -> Standing;
     /// Whether to mask it.
     fn secret(&self) -> bool;
-    /// Whether `text` is a value; the error says what is wrong with it.
+    /// Whether `text` is a value.
+    ///
+    /// # Errors
+    /// What is wrong with it and what is expected.
     fn check(&self, text: &str) -> Result<(), String>;
 }
 

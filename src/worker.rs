@@ -1,1 +1,660 @@
-//! Placeholder: worker.
+//! A worker: everything one core does, from an event to the next sleep, on whatever world [`Io`] shows it.
+//!
+//! The shell calls [`Worker::begin_turn`], hands in what happened ([`Worker::accept`], [`Worker::event`],
+//! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
+
+use crate::buf::BufPool;
+use crate::engine::Config;
+use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
+use crate::fault::What;
+use crate::intake;
+use crate::io::{Io, Ready};
+use crate::key::{Key, Side, Slots};
+use crate::pair::{Client, Upstream};
+use crate::permits::{NextUse, Permits, WorkerId};
+use crate::pool::Pool;
+use crate::pump::{self, Ending, Step, Turn};
+use crate::stats::{Counter, Latency, Stats};
+use crate::time::{Millis, Now};
+use crate::timer::Wheel;
+use crate::wait::Wait;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Steps one pair may take in a row before others get their turn.
+const STEPS_MAX: u32 = 16;
+/// Clients above the limit that are told so instead of just being closed.
+pub const REJECTS_MAX: usize = 64;
+/// While shutting down: how long a client that has not yet sent anything may take to begin.
+const DRAIN_GRACE: Millis = Millis(1000);
+
+/// The state of one worker.
+pub struct Worker<I: Io> {
+    /// The world.
+    pub io: I,
+    pub(crate) id: WorkerId,
+    pub(crate) config: Arc<Config>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) permits: Arc<Permits>,
+    pub(crate) clients: Slots<Client<I::Socket>>,
+    pub(crate) upstreams: Slots<Upstream<I::Socket>>,
+    pub(crate) bufs: BufPool,
+    pub(crate) pool: Pool,
+    wheel: Wheel,
+    /// Pairs that ran out of budget.
+    again: VecDeque<Key>,
+    /// Clients whose buffers could not be promised.
+    starved: VecDeque<Key>,
+    /// Looks that are due; kept for its memory.
+    due: Vec<u64>,
+    pub(crate) now: Now,
+    draining: bool,
+}
+
+impl<I: Io> Worker<I> {
+    /// A worker that serves nobody yet.
+    pub fn new(
+        io: I,
+        id: WorkerId,
+        config: Arc<Config>,
+        stats: Arc<Stats>,
+        permits: Arc<Permits>,
+        now: Now,
+    ) -> Self {
+        let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
+        Self {
+            io,
+            id,
+            config,
+            stats,
+            permits,
+            clients: Slots::default(),
+            upstreams: Slots::default(),
+            bufs,
+            pool: Pool::default(),
+            wheel: Wheel::new(now),
+            again: VecDeque::new(),
+            starved: VecDeque::new(),
+            due: Vec::new(),
+            now,
+            draining: false,
+        }
+    }
+
+    /// A turn begins: this is its time.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+        self.stats.count(Counter::Turns);
+    }
+
+    /// Everything that happened was handed in: looks at deadlines and at those who wait for their turn. Returns how
+    /// long to sleep at most; `None` is until something happens.
+    pub fn end_turn(&mut self) -> Option<Millis> {
+        for _ in 0..self.again.len() {
+            let Some(key) = self.again.pop_front() else { break };
+            if let Some(client) = self.clients.at_mut(key) {
+                client.again = false;
+                self.drive(key);
+            }
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(self.now, &mut due);
+        for token in due.drain(..) {
+            match Key::from_token(token as usize) {
+                (Side::Client, key) => self.look_at_client(key),
+                (Side::Upstream, key) => self.look_at_upstream(key),
+            }
+        }
+        self.due = due;
+        self.feed_starved();
+        self.stats.set(Counter::ClientsNow, self.clients.len());
+        self.stats.set(Counter::UpstreamsNow, self.upstreams.len());
+        self.stats.set(Counter::IdleNow, self.pool.idle_len());
+        self.stats.set(Counter::ExchangesNow, self.bufs.exchanges());
+        if self.again.is_empty() { self.wheel.wait(self.now) } else { Some(Millis(0)) }
+    }
+
+    /// A client has connected. A full worker gives the socket back.
+    ///
+    /// # Errors
+    /// The socket, when this worker has no room.
+    pub fn accept(&mut self, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
+        if self.clients.len() >= self.config.limits.clients_max {
+            return Err(socket);
+        }
+        let address = peer.ip().to_canonical();
+        let denied = !self.config.client_address.allows(address);
+        let mut client = Client::new(socket, address, denied, self.now);
+        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
+            self.stats.count(Counter::Rejected);
+            return Ok(());
+        }
+        self.stats.count(Counter::Accepted);
+        let key = self.clients.insert(client);
+        self.arm(key);
+        Ok(())
+    }
+
+    /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
+    pub fn reject(&mut self, socket: I::Socket, peer: SocketAddr) {
+        self.stats.count(Counter::Rejected);
+        let room = self.clients.len() < self.config.limits.clients_max + REJECTS_MAX;
+        if !room || !self.bufs.begin_exchange() {
+            return;
+        }
+        let mut client = Client::new(socket, peer.ip().to_canonical(), false, self.now);
+        client.admitted = true;
+        client.exchange.client_on(ClientEvent::Begin);
+        client.exchange.began = self.now;
+        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
+            self.bufs.end_exchange();
+            return;
+        }
+        let key = self.clients.insert(client);
+        self.refuse(key, What::Overloaded);
+        self.drive(key);
+    }
+
+    /// Something happened to the socket `token` names. Late events name nobody.
+    pub fn event(&mut self, token: usize, ready: Ready) {
+        match Key::from_token(token) {
+            (Side::Client, key) => {
+                if let Some(client) = self.clients.at_mut(key) {
+                    client.leg.wake(ready);
+                    self.drive(key);
+                }
+            }
+            (Side::Upstream, key) => {
+                let Some(upstream) = self.upstreams.at_mut(key) else { return };
+                upstream.leg.wake(ready);
+                let Some(client) = upstream.client else {
+                    self.look_at_idle(key);
+                    return;
+                };
+                if self.state_of(client) == Some(UpstreamState::Connecting) {
+                    self.dialled(client, key);
+                }
+                self.drive(client);
+            }
+        }
+    }
+
+    pub(crate) fn state_of(&self, key: Key) -> Option<UpstreamState> {
+        self.clients.at(key).map(|client| client.exchange.upstream())
+    }
+
+    /// Pumps the pair of the client `key` and does what the pump asks for, until it rests.
+    pub(crate) fn drive(&mut self, key: Key) {
+        for _ in 0..STEPS_MAX {
+            match self.pump(key) {
+                None => return,
+                Some(Step::Rest) => {
+                    self.arm(key);
+                    return;
+                }
+                Some(Step::Again) => break,
+                Some(Step::Starved) => {
+                    self.starve(key);
+                    return;
+                }
+                Some(Step::Dial) => self.dial(key),
+                Some(Step::Retry) => self.retry(key),
+                Some(Step::Drop) => self.drop_link(key),
+                Some(Step::Settle) => self.settle(key),
+                Some(Step::Close(ending)) => {
+                    self.close(key, ending);
+                    return;
+                }
+            }
+        }
+        self.drive_again(key);
+        self.arm(key);
+    }
+
+    /// Drives the pair in the next turn.
+    pub(crate) fn drive_again(&mut self, key: Key) {
+        if let Some(client) = self.clients.at_mut(key)
+            && !client.again
+        {
+            client.again = true;
+            self.again.push_back(key);
+        }
+    }
+
+    fn pump(&mut self, key: Key) -> Option<Step> {
+        let client = self.clients.at_mut(key)?;
+        let upstream = client.exchange.link.and_then(|link| self.upstreams.at_mut(link));
+        let mut turn = Turn {
+            io: &mut self.io,
+            bufs: &mut self.bufs,
+            pool: &mut self.pool,
+            config: &self.config,
+            stats: &self.stats,
+            now: self.now,
+            draining: self.draining,
+        };
+        Some(pump::pump(&mut turn, client, upstream))
+    }
+
+    /// Answers the exchange of `key` ourselves; the caller drives it.
+    pub(crate) fn refuse(&mut self, key: Key, what: What) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let mut turn = Turn {
+            io: &mut self.io,
+            bufs: &mut self.bufs,
+            pool: &mut self.pool,
+            config: &self.config,
+            stats: &self.stats,
+            now: self.now,
+            draining: self.draining,
+        };
+        intake::refuse(&mut turn, client, what);
+    }
+
+    fn starve(&mut self, key: Key) {
+        if let Some(client) = self.clients.at_mut(key)
+            && !client.starved
+        {
+            client.starved = true;
+            self.starved.push_back(key);
+            self.stats.count(Counter::Starved);
+        }
+        self.arm(key);
+    }
+
+    fn feed_starved(&mut self) {
+        for _ in 0..self.starved.len() {
+            if !self.bufs.has_exchange() {
+                break;
+            }
+            let Some(key) = self.starved.pop_front() else { break };
+            if let Some(client) = self.clients.at_mut(key) {
+                client.starved = false;
+                self.drive(key);
+            }
+        }
+    }
+
+    /// The exchange is complete: its connection goes back to the pool or closes, the client's goes on or ends.
+    fn settle(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let exchange = &mut client.exchange;
+        let sound = exchange.fault.is_none()
+            && exchange.reusable
+            && exchange.client() == ClientState::Done
+            && !client.has_request_to_send();
+        let exchange = &mut client.exchange;
+        let link = exchange.link.take();
+        if exchange.client() != ClientState::Done {
+            exchange.client_on(ClientEvent::Abandon);
+            exchange.unread = true;
+            exchange.close = true;
+        }
+        if exchange.fault.is_none() {
+            self.stats.count(Counter::Answers);
+        }
+        self.stats.time(Latency::Exchange, self.now.micros_since(exchange.began));
+        if let Some(link) = link {
+            self.let_go(link, sound);
+        }
+        self.conclude(key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.since = self.now;
+        if !client.exchange.close {
+            client.exchange.renew();
+            if client.leg.inbound.is_none() {
+                client.admitted = false;
+                self.bufs.end_exchange();
+                if self.draining || client.leg.ended {
+                    self.close(key, Ending::Plain);
+                }
+            }
+            return;
+        }
+        client.exchange.client_on(ClientEvent::Linger);
+        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.inbound.is_some();
+        client.leg.empty(&mut self.bufs);
+        if !unread || client.leg.ended {
+            self.close(key, Ending::Plain);
+        } else {
+            self.io.finish(&mut client.leg.socket);
+        }
+    }
+
+    /// Gives back what the exchange of `key` holds besides its connection, and says what went wrong with it.
+    fn conclude(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let exchange = &mut client.exchange;
+        for buf in [exchange.forward.take(), exchange.answer.take()].into_iter().flatten() {
+            self.bufs.give_back(buf);
+        }
+        if std::mem::take(&mut exchange.queued) {
+            self.permits.give_up(self.id, key);
+        }
+        exchange.permit = None;
+        exchange.dial = None;
+        let destination = exchange.destination.take();
+        if let Some(what) = exchange.fault {
+            let route = destination.as_ref().map_or("-", |destination| &destination.route);
+            let Client { address, .. } = client;
+            log::log!(
+                target: "apim_proxy::exchange", what.level(),
+                "{}: {}; fault of the {}; client {address}; target {route}",
+                what.code(), what.sentence().trim_end(), what.fault().by.name()
+            );
+        }
+        if let Some(destination) = destination {
+            self.pool.leave(destination.origin);
+        }
+    }
+
+    /// A connection has served its exchange: pools it, hands it to who waits for it, or closes it.
+    fn let_go(&mut self, link: Key, sound: bool) {
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        let keep = sound
+            && !self.draining
+            && upstream.expires > self.now
+            && pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg);
+        if !keep {
+            self.drop_upstream(link);
+            return;
+        }
+        upstream.client = None;
+        upstream.since = self.now;
+        if self.permits.anyone_waits() {
+            match self.permits.next_use(&upstream.route, self.id) {
+                NextUse::Keep => {}
+                NextUse::Close => {
+                    self.drop_upstream(link);
+                    return;
+                }
+                NextUse::Serve(key) => {
+                    if self.state_of(key) == Some(UpstreamState::Queued) {
+                        self.attach(key, link);
+                        self.drive_again(key);
+                        return;
+                    }
+                }
+            }
+        }
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        self.pool.put(upstream.origin, link);
+        self.arm_upstream(link);
+    }
+
+    /// Takes the connection away from an exchange that we answer ourselves.
+    fn drop_link(&mut self, key: Key) {
+        if let Some(link) = self.clients.at_mut(key).and_then(|client| client.exchange.link.take()) {
+            self.drop_upstream(link);
+        }
+    }
+
+    /// Closes a connection that is not in the pool and returns its permit.
+    pub(crate) fn drop_upstream(&mut self, link: Key) {
+        if let Some(mut upstream) = self.upstreams.remove(link) {
+            upstream.leg.empty(&mut self.bufs);
+            self.pool.leave(upstream.origin);
+        }
+    }
+
+    /// The client's connection is over, whatever its exchange was doing.
+    pub(crate) fn close(&mut self, key: Key, ending: Ending) {
+        self.drop_link(key);
+        if let Some(client) = self.clients.at_mut(key) {
+            let exchange = &mut client.exchange;
+            if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
+                if exchange.fault.is_none() {
+                    exchange.fault = Some(What::ClientGone);
+                    self.stats.count(Counter::ClientGone);
+                } else if exchange.discarded.is_none() {
+                    self.stats.count(Counter::Aborted);
+                }
+            } else if exchange.client() == ClientState::Lingering {
+                exchange.fault = None;
+            }
+        }
+        self.conclude(key);
+        let Some(mut client) = self.clients.remove(key) else { return };
+        client.leg.empty(&mut self.bufs);
+        if client.admitted {
+            self.bufs.end_exchange();
+        }
+        if ending == Ending::Reset {
+            self.io.reset(client.leg.socket);
+        }
+    }
+
+    /// An idle connection had an event: the origin has closed it, or spoke unasked, or it was nothing.
+    fn look_at_idle(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.at_mut(key) else { return };
+        if !pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg) {
+            self.stats.count(Counter::IdleLost);
+            self.drop_idle(key);
+        }
+    }
+
+    /// Takes an idle connection out of the pool and closes it.
+    fn drop_idle(&mut self, key: Key) {
+        if let Some(origin) = self.upstreams.at(key).map(|upstream| upstream.origin) {
+            self.pool.remove(origin, key);
+            self.drop_upstream(key);
+        }
+    }
+
+    /// Somebody waits for a permit: idle connections that stand in the way close.
+    pub fn yield_idle(&mut self) {
+        while self.permits.anyone_waits() {
+            let helpful = self.pool.idle().find(|(_, _, route)| self.permits.would_help(route));
+            let Some((_, upstream, _)) = helpful else { break };
+            self.stats.count(Counter::IdleYielded);
+            self.drop_idle(upstream);
+        }
+    }
+
+    fn deadline(&self, client: &Client<I::Socket>) -> (Wait, Now) {
+        let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
+        let wait = client.wait(upstream);
+        let span = match wait {
+            Wait::Idle if self.draining => DRAIN_GRACE,
+            Wait::Idle if client.requests == 0 => {
+                self.config.waits.of(Wait::Head).min(self.config.waits.of(Wait::Idle))
+            }
+            other => self.config.waits.of(other),
+        };
+        (wait, client.since + span)
+    }
+
+    /// Makes sure the wheel looks at the client when its present wait is over.
+    pub(crate) fn arm(&mut self, key: Key) {
+        let Some(client) = self.clients.at(key) else { return };
+        let (_, deadline) = self.deadline(client);
+        if deadline < client.look {
+            let look = self.wheel.insert(deadline, key.token(Side::Client) as u64);
+            if let Some(client) = self.clients.at_mut(key) {
+                client.look = look;
+            }
+        }
+    }
+
+    fn arm_upstream(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.at_mut(key) else { return };
+        if upstream.expires < upstream.look {
+            upstream.look = self.wheel.insert(upstream.expires, key.token(Side::Upstream) as u64);
+        }
+    }
+
+    fn look_at_upstream(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.at_mut(key) else { return };
+        upstream.look = Now::NEVER;
+        if upstream.client.is_some() {
+            return;
+        }
+        if upstream.expires <= self.now {
+            self.drop_idle(key);
+        } else {
+            self.arm_upstream(key);
+        }
+    }
+
+    fn look_at_client(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        // A later look stands for this one.
+        if client.look > self.now && client.look != Now::NEVER {
+            return;
+        }
+        client.look = Now::NEVER;
+        let Some(client) = self.clients.at(key) else { return };
+        let (wait, deadline) = self.deadline(client);
+        if deadline <= self.now {
+            self.expire(key, wait);
+        } else {
+            self.arm(key);
+        }
+    }
+
+    /// A wait has run out.
+    fn expire(&mut self, key: Key, wait: Wait) {
+        self.stats.count(wait.counter());
+        let state = self.state_of(key);
+        let what = match (wait, state) {
+            (Wait::ClientSend, _) => {
+                if let Some(client) = self.clients.at_mut(key) {
+                    client.exchange.fault.get_or_insert(What::ClientStalled);
+                }
+                self.close(key, Ending::Reset);
+                return;
+            }
+            (Wait::Connect, Some(UpstreamState::Connecting)) => {
+                self.give_up_address(key, What::ConnectTimeout);
+                self.drive(key);
+                return;
+            }
+            (Wait::Connect, _) => What::DnsTimeout,
+            (Wait::Response, Some(UpstreamState::Head)) if self.is_sending(key) => What::SendTimeout,
+            (Wait::Response, Some(UpstreamState::Done)) => {
+                // The answer is out, the origin does not take the rest of the request.
+                self.drop_link(key);
+                self.drive(key);
+                return;
+            }
+            (other, _) => match other.fault() {
+                Some(what) => what,
+                None => {
+                    self.close(key, Ending::Plain);
+                    return;
+                }
+            },
+        };
+        self.refuse(key, what);
+        self.drive(key);
+    }
+
+    fn is_sending(&self, key: Key) -> bool {
+        self.clients.at(key).is_some_and(Client::has_request_to_send)
+    }
+
+    /// From the next turn on this configuration counts.
+    pub fn reload(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
+    /// Begins the shutdown: answers say `Connection: close`, idle connections end.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let idle: Vec<Key> = self.pool.idle().map(|(_, upstream, _)| upstream).collect();
+        for upstream in idle {
+            self.drop_idle(upstream);
+        }
+        let clients: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in clients {
+            self.drive(key);
+            let Some(client) = self.clients.at_mut(key) else { continue };
+            if client.exchange.client() == ClientState::Idle {
+                if client.requests > 0 {
+                    self.close(key, Ending::Plain);
+                } else {
+                    client.since = self.now;
+                    self.arm(key);
+                }
+            }
+        }
+    }
+
+    /// Client connections open now.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether nothing at all is left: no client, no upstream, no promise, no lease.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+            && self.upstreams.is_empty()
+            && self.bufs.leased() == (0, 0)
+            && self.bufs.exchanges() == 0
+            && self.pool.idle_len() == 0
+            && self.pool.users() == 0
+    }
+
+    /// Sweeps over everything for what must always hold. For tests: its cost grows with the number of connections.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn check(&self) {
+        let mut leases = 0;
+        let mut admitted = 0;
+        for (key, client) in self.clients.iter() {
+            let exchange = &client.exchange;
+            let held = [&client.leg.inbound, &exchange.forward, &exchange.answer];
+            let held = held.into_iter().flatten().count();
+            assert!(client.admitted || held == 0, "{key:?} holds buffers without a promise");
+            leases += held;
+            admitted += usize::from(client.admitted);
+            if let Some(link) = exchange.link {
+                let upstream = self.upstreams.at(link).expect("a link leads somewhere");
+                assert_eq!(upstream.client, Some(key), "a pair agrees on who serves whom");
+            }
+            assert!(
+                exchange.client() != ClientState::Idle || exchange.upstream() == UpstreamState::Absent,
+                "{key:?} is idle and {:?}",
+                exchange.upstream()
+            );
+        }
+        let mut idle = 0;
+        for (key, upstream) in self.upstreams.iter() {
+            leases += usize::from(upstream.leg.inbound.is_some());
+            match upstream.client {
+                None => {
+                    assert!(upstream.leg.inbound.is_none(), "{key:?} is idle and holds bytes");
+                    idle += 1;
+                }
+                Some(client) => {
+                    let client = self.clients.at(client).expect("who is served is there");
+                    assert_eq!(client.exchange.link, Some(key), "a pair agrees on who serves whom");
+                }
+            }
+        }
+        let (small, large) = self.bufs.leased();
+        assert_eq!(leases, small + large, "every lease is held by somebody");
+        assert_eq!(admitted, self.bufs.exchanges(), "every promise is held by somebody");
+        assert_eq!(idle, self.pool.idle_len(), "every idle connection is pooled");
+    }
+
+    /// Notes that `key`'s exchange got its connection `link`.
+    pub(crate) fn attach(&mut self, key: Key, link: Key) {
+        let (Some(client), Some(upstream)) = (self.clients.at_mut(key), self.upstreams.at_mut(link)) else {
+            return;
+        };
+        let exchange = &mut client.exchange;
+        upstream.client = Some(key);
+        exchange.link = Some(link);
+        exchange.queued = false;
+        exchange.reused = true;
+        if exchange.ask.idempotent && exchange.client() == ClientState::Done {
+            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, crate::buf::Buf::mark));
+        }
+        exchange.upstream_on(UpstreamEvent::Open);
+        client.since = self.now;
+        self.stats.count(Counter::Reused);
+    }
+}

@@ -9,14 +9,14 @@ fn a_panic_is_one_record_with_its_place_and_backtrace() {
     let folder = std::env::temp_dir().join(format!("apim-operators-log-{}", process::id()));
     let file = folder.join("log/apim.log");
     catch_panics();
-    start(Levels::parse([("org.apache.http.wire", "trace")]).unwrap(), Some(&file)).unwrap();
+    start(Levels::new([("org.apache.http.wire", log::LevelFilter::Trace)]), Some(&file)).unwrap();
     log::info!(target: "apim_proxy::server", "started");
     log::trace!(target: "http.wire", "bytes");
     log::debug!(target: "http.headers", "unheard");
     let panicked =
         thread::Builder::new().name("worker-7".to_owned()).spawn(|| panic!("broken")).unwrap().join();
     assert!(panicked.is_err());
-    assert_eq!(start(Levels::parse([]).unwrap(), None), Err("the log was started before".to_owned()));
+    assert_eq!(start(Levels::new([]), None), Err("the log was started before".to_owned()));
     flush();
 
     let text = fs::read_to_string(&file).unwrap();

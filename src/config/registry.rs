@@ -1,1 +1,97 @@
-//! Placeholder: registry.
+//! Every setting there is, in groups as people read them; the README's table and the shipped file are made from it.
+//!
+//! A new setting is one row: in the list of its own file, or here.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use crate::config::later::{logging, proxy, spring, tls};
+use crate::config::provisional;
+use crate::config::spring::Names;
+use crate::setting::{AnySetting, Standing};
+
+/// A heading and its settings.
+pub struct Group {
+    /// What the settings are about.
+    pub title: &'static str,
+    /// The settings, in lists so that a file can bring its own.
+    pub lists: &'static [&'static [&'static dyn AnySetting]],
+}
+
+/// Every setting, in groups.
+pub static GROUPS: &[Group] = &[
+    Group { title: "Listener", lists: &[provisional::LISTENER] },
+    Group { title: "Clients", lists: &[provisional::CLIENTS] },
+    Group { title: "Targets", lists: &[provisional::TARGETS] },
+    Group { title: "Who may enter, where they may go", lists: &[provisional::POLICY, proxy::ALL] },
+    Group { title: "TLS", lists: &[tls::ALL] },
+    Group { title: "Logging", lists: &[logging::ALL] },
+    Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
+];
+
+/// Keys that the shipped file sets rather than only shows.
+const SHIPPED: &[(&str, &str)] = &[("server.port", "9000")];
+
+/// Every setting.
+pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {
+    GROUPS.iter().flat_map(Group::settings)
+}
+
+/// Every setting by any of its names.
+pub fn names() -> &'static Names {
+    static NAMES: LazyLock<Names> = LazyLock::new(|| Names::new(all()));
+    &NAMES
+}
+
+impl Group {
+    /// The group's settings in order.
+    pub fn settings(&self) -> impl Iterator<Item = &'static dyn AnySetting> + use<> {
+        self.lists.iter().flat_map(|list| list.iter().copied())
+    }
+}
+
+/// The settings as Markdown tables, one a group: what `apim-proxy settings` prints and README holds.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    for group in GROUPS {
+        let _ = writeln!(out, "### {}\n\n| key | default | meaning |\n| --- | --- | --- |", group.title);
+        for setting in group.settings() {
+            let default = match setting.default() {
+                "" => String::new(),
+                text => format!("`{text}`"),
+            };
+            let standing = match setting.standing() {
+                Standing::Active => "",
+                Standing::NotYet => " *Not active yet.*",
+                Standing::Refused(_) => " *Not in this build: any other value ends the start.*",
+                Standing::NoEffect => " *No effect.*",
+            };
+            let doc = setting.doc().replace('|', "\\|");
+            let _ = writeln!(out, "| `{}` | {default} | {doc}{standing} |", setting.key());
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// The shipped `conf/application.properties`: every active setting with its meaning and default.
+pub fn shipped() -> String {
+    let mut out = String::from(
+        "# apim-proxy. Every active setting with its default; `apim-proxy settings` lists the others.\n\
+         # `apim-proxy check` prints what counts and where it comes from.\n",
+    );
+    for group in GROUPS {
+        let mut active = group.settings().filter(|setting| setting.standing() == Standing::Active).peekable();
+        if active.peek().is_some() {
+            let _ = writeln!(out, "\n## {}", group.title);
+        }
+        for setting in active {
+            let _ = writeln!(out, "\n# {}", setting.doc());
+            let _ = match SHIPPED.iter().find(|(key, _)| *key == setting.key()) {
+                Some((key, value)) => writeln!(out, "{key}={value}"),
+                None => writeln!(out, "#{}={}", setting.key(), setting.default()),
+            };
+        }
+    }
+    out
+}

@@ -5,6 +5,7 @@
 //! `org.springframework` reaches both of Spring's rows. The longest name wins; ours win over the legacy's.
 
 use log::LevelFilter;
+use std::cmp::Reverse;
 
 /// The legacy's loggers and what says the same here.
 const LEGACY: [(&str, &str); 7] = [
@@ -26,26 +27,22 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// Reads what follows `logging.level.` in each key, with its value. Of equal names the last one counts.
-    ///
-    /// # Errors
-    /// A sentence for each value that is not a level, separated by `; `.
-    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+    /// The levels that `names` ask for, with or without `logging.level.` before them. Of equal names the last counts.
+    pub fn new<'a>(names: impl IntoIterator<Item = (&'a str, LevelFilter)>) -> Self {
         let mut root = LevelFilter::Info;
         let mut parts: Vec<Part> = Vec::new();
-        let mut wrong = Vec::new();
-        for (name, text) in pairs {
-            match parse_level(text) {
-                Err(sentence) => wrong.push(format!("logging.level.{name}: {sentence}")),
-                Ok(level) if name.eq_ignore_ascii_case("root") => root = level,
-                Ok(level) => targets(name).for_each(|part| part.settle(level, &mut parts)),
+        for (name, level) in names {
+            let name = name.strip_prefix("logging.level.").unwrap_or(name);
+            if name.eq_ignore_ascii_case("root") {
+                root = level;
+                continue;
+            }
+            for (target, exactness) in targets(name) {
+                settle(Part { target: target.to_owned(), level, exactness }, &mut parts);
             }
         }
-        if !wrong.is_empty() {
-            return Err(wrong.join("; "));
-        }
-        parts.sort_by_key(|part| std::cmp::Reverse(part.target.len()));
-        Ok(Self { root, parts: parts.into_iter().map(|part| (part.target, part.level)).collect() })
+        parts.sort_by_key(|part| Reverse(part.target.len()));
+        Self { root, parts: parts.into_iter().map(|part| (part.target, part.level)).collect() }
     }
 
     /// The level of `target`.
@@ -67,28 +64,22 @@ struct Part {
     exactness: usize,
 }
 
-impl Part {
-    /// Takes its place among the others unless a more exact name gave the target its level.
-    fn settle(mut self, level: LevelFilter, parts: &mut Vec<Self>) {
-        self.level = level;
-        match parts.iter_mut().find(|part| part.target == self.target) {
-            Some(known) if known.exactness > self.exactness => {}
-            Some(known) => *known = self,
-            None => parts.push(self),
-        }
+/// Takes its place among the others unless a more exact name gave the target its level.
+fn settle(part: Part, parts: &mut Vec<Part>) {
+    match parts.iter_mut().find(|known| known.target == part.target) {
+        Some(known) if known.exactness > part.exactness => {}
+        Some(known) => *known = part,
+        None => parts.push(part),
     }
 }
 
-/// The targets a name stands for.
-fn targets(name: &str) -> impl Iterator<Item = Part> {
-    // Spring's group of this name.
-    let legacy = if name == "web" { "org.springframework.web" } else { name };
-    let rows =
-        LEGACY.iter().filter(move |(logger, _)| is_within(logger, legacy) || is_within(legacy, logger));
-    let ours = LEGACY.iter().all(|(logger, _)| !is_within(logger, legacy) && !is_within(legacy, logger));
-    let part =
-        |target: &str, exactness| Part { target: target.to_owned(), level: LevelFilter::Off, exactness };
-    rows.map(move |(_, target)| part(target, legacy.len())).chain(ours.then(|| part(name, usize::MAX)))
+/// The targets a name stands for, and how exactly.
+fn targets(name: &str) -> Vec<(&str, usize)> {
+    // "web" is Spring Boot's own group of loggers.
+    let legacy = if name.eq_ignore_ascii_case("web") { "org.springframework.web" } else { name };
+    let rows = LEGACY.iter().filter(|(logger, _)| is_within(logger, legacy) || is_within(legacy, logger));
+    let found: Vec<(&str, usize)> = rows.map(|(_, target)| (*target, legacy.len())).collect();
+    if found.is_empty() { vec![(name, usize::MAX)] } else { found }
 }
 
 /// Whether `name` is `above` or below it, in any case: names from the environment arrive in lower case.
@@ -97,63 +88,27 @@ fn is_within(name: &str, above: &str) -> bool {
         && matches!(name.as_bytes().get(above.len()), None | Some(b'.' | b':'))
 }
 
-/// A level in any case. `fatal` is `error`, as in Logback; `false` is `off`; `true` is `debug`, what one switches on.
-///
-/// # Errors
-/// When the text is none of the levels.
-pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
-    let lower = text.trim().to_ascii_lowercase();
-    Ok(match lower.as_str() {
-        "trace" => LevelFilter::Trace,
-        "debug" | "true" => LevelFilter::Debug,
-        "info" => LevelFilter::Info,
-        "warn" => LevelFilter::Warn,
-        "error" | "fatal" => LevelFilter::Error,
-        "off" | "false" => LevelFilter::Off,
-        _ => return Err(format!("\"{text}\" is not a level; write trace, debug, info, warn, error or off")),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
+    use LevelFilter::{Debug, Info, Off, Trace, Warn};
 
-    fn levels(pairs: &[(&str, &str)]) -> Levels {
-        Levels::parse(pairs.iter().copied()).unwrap()
+    fn levels(pairs: &[(&str, LevelFilter)]) -> Levels {
+        Levels::new(pairs.iter().copied())
     }
 
     const TARGETS: [&str; 6] =
         ["call", "request", "http.connection", "http.headers", "http.wire", "apim_proxy::pool"];
 
-    fn of(pairs: &[(&str, &str)]) -> [LevelFilter; 6] {
+    fn of(pairs: &[(&str, LevelFilter)]) -> [LevelFilter; 6] {
         TARGETS.map(|target| levels(pairs).of(target))
-    }
-
-    #[test]
-    fn every_word_is_a_level_in_any_case() {
-        let rows = [
-            ("TRACE", Trace),
-            ("Debug", Debug),
-            ("info", Info),
-            ("WARN", Warn),
-            ("error", Error),
-            ("FATAL", Error),
-            (" off ", Off),
-            ("true", Debug),
-            ("FALSE", Off),
-        ];
-        for (text, level) in rows {
-            assert_eq!(parse_level(text), Ok(level), "{text}");
-        }
-        assert!(parse_level("").is_err());
     }
 
     #[test]
     fn the_root_counts_where_nothing_else_does() {
         assert_eq!(of(&[]), [Info; 6]);
-        assert_eq!(of(&[("root", "warn")]), [Warn; 6]);
-        assert_eq!(of(&[("ROOT", "warn"), ("org.hibernate", "trace")]), [Warn; 6]);
+        assert_eq!(of(&[("root", Warn)]), [Warn; 6]);
+        assert_eq!(of(&[("logging.level.ROOT", Warn), ("logging.level.org.hibernate", Trace)]), [Warn; 6]);
     }
 
     #[test]
@@ -176,36 +131,25 @@ mod tests {
             ("com.inzent.mydata.proxy", [Info, Info, Info, Info, Info, Debug]),
         ];
         for (name, expected) in rows {
-            assert_eq!(of(&[(name, "debug")]), expected, "{name}");
+            assert_eq!(of(&[(name, Debug)]), expected, "{name}");
         }
     }
 
     #[test]
     fn the_longest_name_wins_in_any_order_and_ours_over_the_legacys() {
-        let mut pairs =
-            [("org.apache.http", "debug"), ("org.apache.http.wire", "off"), ("http.headers", "trace")];
+        let mut pairs = [("org.apache.http", Debug), ("org.apache.http.wire", Off), ("http.headers", Trace)];
         for _ in 0..2 {
             assert_eq!(of(&pairs), [Info, Info, Debug, Trace, Off, Info]);
             pairs.reverse();
         }
-        assert_eq!(of(&[("http", "warn"), ("http.wire", "trace")]), [Info, Info, Warn, Warn, Trace, Info]);
-        assert_eq!(of(&[("apim_proxy", "warn"), ("apim_proxy::pool", "off")])[5], Off);
-        assert_eq!(levels(&[("apim_proxy::po", "off")]).of("apim_proxy::pool"), Info);
+        assert_eq!(of(&[("http", Warn), ("http.wire", Trace)]), [Info, Info, Warn, Warn, Trace, Info]);
+        assert_eq!(of(&[("apim_proxy", Warn), ("apim_proxy::pool", Off)])[5], Off);
+        assert_eq!(levels(&[("apim_proxy::po", Off)]).of("apim_proxy::pool"), Info);
     }
 
     #[test]
     fn the_facade_lets_the_loudest_through() {
-        assert_eq!(levels(&[("root", "off")]).max(), Off);
-        assert_eq!(levels(&[("root", "off"), ("call", "debug"), ("http", "warn")]).max(), Debug);
-    }
-
-    #[test]
-    fn all_bad_levels_are_reported() {
-        assert_eq!(
-            Levels::parse([("a", "loud"), ("b", "info"), ("root", "1")]),
-            Err("logging.level.a: \"loud\" is not a level; write trace, debug, info, warn, error or off; \
-                 logging.level.root: \"1\" is not a level; write trace, debug, info, warn, error or off"
-                .to_owned())
-        );
+        assert_eq!(levels(&[("root", Off)]).max(), Off);
+        assert_eq!(levels(&[("root", Off), ("call", Debug), ("http", Warn)]).max(), Debug);
     }
 }

@@ -27,7 +27,8 @@ impl AddressRule {
     /// Reads one rule; surrounding blanks do not count.
     ///
     /// # Errors
-    /// A sentence naming the rule, what is wrong with it and what to write instead.
+    /// What the rule is, what is wrong with it and what to write instead: the rest of a sentence that begins with the
+    /// key.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text == "*" {
@@ -76,7 +77,7 @@ impl AddressRules {
     /// Reads a list separated by `;` or `,`; blanks and empty items do not count.
     ///
     /// # Errors
-    /// The sentences of all bad rules, separated by `; `.
+    /// What is wrong with each bad rule, separated by `; `.
     pub fn parse(text: &str) -> Result<Self, String> {
         all(text, AddressRule::parse).map(Self)
     }
@@ -110,7 +111,7 @@ pub(super) fn all<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> R
 }
 
 fn never(text: &str, why: &str) -> String {
-    format!("the rule \"{text}\" can never match: {why}; {GRAMMAR}")
+    format!("has the rule \"{text}\", which can never match: {why}; {GRAMMAR}")
 }
 
 /// `1.2.3.*` and its shorter relatives: four parts, wildcards only at the end.
@@ -147,7 +148,7 @@ fn network(text: &str, address: IpAddr, prefix: Option<&str>) -> Result<IpNet, S
     if given.network() != address {
         let whole = given.trunc();
         return Err(format!(
-            "the rule \"{text}\" names a host and a network at once; write {address} for the host or {whole} for the network"
+            "has the rule \"{text}\", which names a host and a network at once; write {address} for the host or {whole} for the network"
         ));
     }
     Ok(match address.to_canonical() {
@@ -202,7 +203,7 @@ mod tests {
         let never = |rule: &str, why: &str| {
             assert_eq!(
                 AddressRule::parse(rule),
-                Err(format!("the rule \"{rule}\" can never match: {why}; {GRAMMAR}"))
+                Err(format!("has the rule \"{rule}\", which can never match: {why}; {GRAMMAR}"))
             );
         };
         for rule in
@@ -229,7 +230,7 @@ mod tests {
     fn host_bits_beside_a_prefix_are_refused() {
         assert_eq!(
             AddressRule::parse("10.1.2.3/8"),
-            Err("the rule \"10.1.2.3/8\" names a host and a network at once; \
+            Err("has the rule \"10.1.2.3/8\", which names a host and a network at once; \
                  write 10.1.2.3 for the host or 10.0.0.0/8 for the network"
                 .to_owned())
         );

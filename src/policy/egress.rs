@@ -22,7 +22,7 @@ use crate::setting::Setting;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which denied targets are allowed after all.
-pub const TARGET_ALLOW: Setting<Egress> = Setting::new(
+pub static TARGET_ALLOW: Setting<Egress> = Setting::new(
     "proxy.target.allow",
     "",
     Egress::parse,
@@ -78,7 +78,7 @@ impl Egress {
     /// Reads the value of `proxy.target.allow`.
     ///
     /// # Errors
-    /// A sentence for each bad item, separated by `; `.
+    /// What is wrong with each bad item, separated by `; `.
     pub fn parse(text: &str) -> Result<Self, String> {
         all(text, Lift::parse).map(|lifts| Self { lifts })
     }
@@ -119,7 +119,7 @@ impl Lift {
         };
         if !is_host_name(&name) {
             return Err(format!(
-                "\"{item}\" is not a target; write a host name, *.suffix, an address or a network, and :port if only \
+                "has the item \"{item}\", which is not a target; write a host name, *.suffix, an address or a network, and :port if only \
                  that port is meant"
             ));
         }
@@ -143,12 +143,17 @@ impl Lift {
 /// Splits `target[:port]`; a bare IPv6 address or network has no port, in brackets it can have one.
 fn split_port(item: &str) -> Result<(&str, Option<u16>), String> {
     let (target, port) = if let Some(rest) = item.strip_prefix('[') {
-        let (inside, after) =
-            rest.split_once(']').ok_or_else(|| format!("\"{item}\" lacks its closing bracket ]"))?;
+        let (inside, after) = rest
+            .split_once(']')
+            .ok_or_else(|| format!("has the item \"{item}\", which lacks its closing bracket ]"))?;
         match after.strip_prefix(':') {
             Some(port) => (inside, port),
             None if after.is_empty() => return Ok((inside, None)),
-            None => return Err(format!("\"{item}\" has something other than :port after its bracket")),
+            None => {
+                return Err(format!(
+                    "has the item \"{item}\", where something other than :port follows the bracket"
+                ));
+            }
         }
     } else {
         match item.split_once(':') {
@@ -159,7 +164,7 @@ fn split_port(item: &str) -> Result<(&str, Option<u16>), String> {
     let number = if port.bytes().all(|byte| byte.is_ascii_digit()) { port.parse().ok() } else { None };
     match number {
         Some(number) if number != 0 => Ok((target, Some(number))),
-        _ => Err(format!("\"{item}\" has a port that is not 1 to 65535")),
+        _ => Err(format!("has the item \"{item}\", whose port is not 1 to 65535")),
     }
 }
 
@@ -372,7 +377,7 @@ mod tests {
         }
         assert_eq!(
             Egress::parse("a:0,b,c:x"),
-            Err("\"a:0\" has a port that is not 1 to 65535; \"c:x\" has a port that is not 1 to 65535"
+            Err("has the item \"a:0\", whose port is not 1 to 65535; has the item \"c:x\", whose port is not 1 to 65535"
                 .to_owned())
         );
         assert_eq!(Egress::parse(" , "), Ok(Egress::default()));

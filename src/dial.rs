@@ -1,0 +1,245 @@
+//! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
+
+use crate::exchange::{Dial, UpstreamEvent, UpstreamState};
+use crate::fault::What;
+use crate::http::head::HeadScan;
+use crate::io::{Addresses, Io, Lookup};
+use crate::key::Key;
+use crate::leg::Leg;
+use crate::pair::Upstream;
+use crate::permits::{Asked, Permit};
+use crate::pool::Destination;
+use crate::pump;
+use crate::stats::{Counter, Latency};
+use crate::time::Now;
+use crate::worker::Worker;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A request that must not be repeated first asks a connection that was idle this long (microseconds) whether it is
+/// still there; below that, the events have told.
+const DOUBT_AFTER: u64 = 1_000_000;
+
+impl<I: Io> Worker<I> {
+    fn destination(&self, key: Key) -> Option<Rc<Destination>> {
+        self.clients.at(key)?.exchange.destination.clone()
+    }
+
+    /// Finds a connection for the exchange of `key`, or begins to.
+    pub(crate) fn dial(&mut self, key: Key) {
+        let Some(destination) = self.destination(key) else { return };
+        let retried = self.clients.at(key).is_some_and(|client| client.exchange.retried);
+        if !retried && self.attach_idle(key, destination.origin) {
+            return;
+        }
+        match self.permits.ask(&destination.route, self.id, key) {
+            Asked::Granted(permit) => self.open(key, permit),
+            Asked::Queued => {
+                let Some(client) = self.clients.at_mut(key) else { return };
+                client.exchange.queued = true;
+                client.exchange.upstream_on(UpstreamEvent::Queue);
+                client.since = self.now;
+                self.stats.count(Counter::Queued);
+                self.yield_idle();
+            }
+        }
+    }
+
+    fn attach_idle(&mut self, key: Key, origin: Key) -> bool {
+        let idempotent = self.clients.at(key).is_some_and(|client| client.exchange.ask.idempotent);
+        while let Some(link) = self.pool.take(origin) {
+            let Some(upstream) = self.upstreams.at_mut(link) else { continue };
+            if !idempotent && self.now.micros_since(upstream.since) > DOUBT_AFTER {
+                upstream.leg.ready.readable = true;
+            }
+            if pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg) {
+                self.attach(key, link);
+                return true;
+            }
+            self.stats.count(Counter::IdleLost);
+            self.drop_upstream(link);
+        }
+        false
+    }
+
+    /// A wait for a permit is over. Who no longer waits lets the permit go by dropping it.
+    pub fn granted(&mut self, key: Key, permit: Permit) {
+        if self.state_of(key) != Some(UpstreamState::Queued) {
+            return;
+        }
+        if let Some(client) = self.clients.at_mut(key) {
+            client.exchange.queued = false;
+        }
+        self.open(key, permit);
+        self.drive(key);
+    }
+
+    fn open(&mut self, key: Key, permit: Permit) {
+        let Some(destination) = self.destination(key) else { return };
+        let lookup = self.io.resolve(&destination.target.host, key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.exchange.permit = Some(permit);
+        client.since = self.now;
+        match lookup {
+            Lookup::Found(addresses) => self.dial_addresses(key, addresses),
+            Lookup::Failed => self.refuse_undialled(key, What::DnsFailed),
+            Lookup::Pending => client.exchange.upstream_on(UpstreamEvent::Resolve),
+        }
+    }
+
+    /// The name `host` was resolved for `key`; `None` means it has no address.
+    pub fn resolved(&mut self, key: Key, host: &str, addresses: Option<Addresses>) {
+        let awaited = self.state_of(key) == Some(UpstreamState::Resolving)
+            && self.destination(key).is_some_and(|d| d.target.host.eq_ignore_ascii_case(host));
+        if !awaited {
+            return;
+        }
+        match addresses {
+            Some(addresses) => self.dial_addresses(key, addresses),
+            None => self.refuse_undialled(key, What::DnsFailed),
+        }
+        self.drive(key);
+    }
+
+    fn dial_addresses(&mut self, key: Key, addresses: Addresses) {
+        let Some(destination) = self.destination(key) else { return };
+        let start = self.pool.next_dial(destination.origin);
+        if let Some(client) = self.clients.at_mut(key) {
+            let dial = Dial { addresses, start, tried: 0, fault: What::DnsFailed };
+            client.exchange.dial = Some(Box::new(dial));
+        }
+        self.dial_next(key);
+    }
+
+    /// Dials the next address that may be dialled; when none is left the exchange fails.
+    fn dial_next(&mut self, key: Key) {
+        let Some(destination) = self.destination(key) else { return };
+        loop {
+            let Some(client) = self.clients.at_mut(key) else { return };
+            let Some(dial) = client.exchange.dial.as_mut() else { return };
+            let count = dial.addresses.len();
+            if dial.tried == count {
+                let what = dial.fault;
+                self.refuse_undialled(key, what);
+                return;
+            }
+            let address = dial.addresses[(dial.start % count + dial.tried) % count];
+            dial.tried += 1;
+            let target = SocketAddr::new(address, destination.target.port);
+            if let Err(what) = self.judge_address(&destination, target) {
+                self.note_dial_fault(key, what);
+                continue;
+            }
+            let link = self.upstreams.next_key();
+            self.stats.count(Counter::Dialled);
+            match self.io.connect(target, link) {
+                Ok(socket) => {
+                    self.dialling(key, &destination, socket);
+                    return;
+                }
+                Err(what) => {
+                    self.stats.count(Counter::DialFailed);
+                    self.note_dial_fault(key, what);
+                }
+            }
+        }
+    }
+
+    fn judge_address(&mut self, destination: &Destination, address: SocketAddr) -> Result<(), What> {
+        self.config.egress.judge(&destination.target.host, address.port(), address.ip())?;
+        if self.io.is_own_listener(address) { Err(What::TargetDenied) } else { Ok(()) }
+    }
+
+    /// A refusal by policy is reported only when no address failed otherwise.
+    fn note_dial_fault(&mut self, key: Key, what: What) {
+        if let Some(dial) = self.clients.at_mut(key).and_then(|client| client.exchange.dial.as_mut())
+            && (what != What::TargetDenied || dial.fault == What::DnsFailed)
+        {
+            dial.fault = what;
+        }
+    }
+
+    fn dialling(&mut self, key: Key, destination: &Destination, socket: I::Socket) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let permit = client.exchange.permit.take().expect("who dials holds a permit");
+        client.exchange.upstream_on(UpstreamEvent::Dial);
+        client.since = self.now;
+        let link = self.upstreams.insert(Upstream {
+            leg: Leg::new(socket),
+            client: Some(key),
+            origin: destination.origin,
+            route: Arc::clone(&destination.route),
+            permit,
+            scan: HeadScan::default(),
+            since: self.now,
+            expires: Now::NEVER,
+            look: Now::NEVER,
+        });
+        self.pool.enter(destination.origin);
+        client.exchange.link = Some(link);
+    }
+
+    /// An event arrived for a connection that is opening.
+    pub(crate) fn dialled(&mut self, key: Key, link: Key) {
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        match self.io.connected(&mut upstream.leg.socket) {
+            Ok(false) => {}
+            Ok(true) => {
+                upstream.leg.ready.writable = true;
+                self.stats.time(Latency::Connect, self.now.micros_since(upstream.since));
+                let Some(client) = self.clients.at_mut(key) else { return };
+                client.exchange.dial = None;
+                client.exchange.upstream_on(UpstreamEvent::Open);
+                client.since = self.now;
+            }
+            Err(what) => self.give_up_address(key, what),
+        }
+    }
+
+    /// The connection that is opening has failed: on to the next address, under the same permit.
+    pub(crate) fn give_up_address(&mut self, key: Key, what: What) {
+        self.stats.count(Counter::DialFailed);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let Some(upstream) = client.exchange.link.take().and_then(|link| self.upstreams.remove(link)) else {
+            return;
+        };
+        self.pool.leave(upstream.origin);
+        client.exchange.permit = Some(upstream.permit);
+        self.note_dial_fault(key, what);
+        self.dial_next(key);
+    }
+
+    /// No connection will come.
+    fn refuse_undialled(&mut self, key: Key, what: What) {
+        if let Some(client) = self.clients.at_mut(key) {
+            client.exchange.permit = None;
+        }
+        self.refuse(key, what);
+    }
+
+    /// The reused connection failed before a byte of an answer: everything is made unsent for a fresh one.
+    pub(crate) fn retry(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let exchange = &mut client.exchange;
+        exchange.retried = true;
+        exchange.reused = false;
+        if let Some(mark) = exchange.replay.take()
+            && exchange.sent
+        {
+            if let Some(forward) = &mut exchange.forward {
+                forward.rewind(0);
+            }
+            if let Some(inbound) = &mut client.leg.inbound {
+                inbound.rewind(mark);
+            }
+        }
+        exchange.sent = false;
+        exchange.upstream_on(UpstreamEvent::Retry);
+        let link = exchange.link.take();
+        self.stats.count(Counter::Retries);
+        if let Some(link) = link {
+            self.drop_upstream(link);
+        }
+    }
+}

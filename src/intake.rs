@@ -1,0 +1,257 @@
+//! What comes in from a client: the verdict on a request's head, its body, and our own answers.
+
+use crate::engine::DISCARD_MAX;
+use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
+use crate::fault::What;
+use crate::http::framer::Framer;
+use crate::http::framing;
+use crate::http::head::{self, Request, Version, header_space};
+use crate::http::reply::{self, Compat};
+use crate::http::rewrite::{self, ConnectionField};
+use crate::http::target::{self, Form, Scheme};
+use crate::io::Io;
+use crate::pair::Client;
+use crate::pool::Destination;
+use crate::pump::{Turn, lease_for, write_head};
+use crate::stats::Counter;
+use std::rc::Rc;
+
+/// Judges what the client sent: a head when one is due, then the body. Says whether anything moved.
+pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> bool {
+    let mut moved = false;
+    if client.exchange.client() == ClientState::Idle && !client.leg.pending().is_empty() {
+        client.exchange.client_on(ClientEvent::Begin);
+        client.exchange.began = turn.now;
+        client.since = turn.now;
+        turn.stats.set(Counter::ExchangesNow, turn.bufs.exchanges());
+        moved = true;
+    }
+    if client.exchange.client() == ClientState::Head {
+        match judge_head(turn, client) {
+            Ok(complete) => moved |= complete,
+            Err(what) => {
+                refuse(turn, client, what);
+                return true;
+            }
+        }
+    }
+    if client.exchange.client() == ClientState::Body {
+        match judge_body(turn, client) {
+            Ok(progress) => moved |= progress,
+            Err(what) => {
+                refuse(turn, client, what);
+                return true;
+            }
+        }
+    }
+    moved
+}
+
+/// Judges the head. `Ok(false)`: it is not complete yet.
+fn judge_head<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> Result<bool, What> {
+    let Some(mut buf) = client.leg.inbound.take() else { return Ok(false) };
+    let judged = client.scan.request(buf.pending(), turn.config.head_max).and_then(|end| match end {
+        Some(len) => take_request(turn, client, &buf.pending()[..len]).map(|verdict| Some((len, verdict))),
+        None if client.leg.ended => Err(What::Truncated),
+        None if !buf.has_room() && !turn.bufs.enlarge(&mut buf) => Err(What::Overloaded),
+        None => Ok(None),
+    });
+    if let Ok(Some((len, _))) = judged {
+        buf.judged(len, 0);
+        client.scan.reset();
+    }
+    client.leg.inbound = Some(buf);
+    client.leg.tidy(turn.bufs);
+    match judged? {
+        None => Ok(false),
+        Some((_, verdict)) => {
+            if let Err(what) = verdict {
+                refuse(turn, client, what);
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Takes a complete head. The outer fault means that the request cannot be told from what follows it; the inner one
+/// refuses a request whose end is known.
+fn take_request<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    bytes: &[u8],
+) -> Result<Result<(), What>, What> {
+    if client.denied {
+        // Before anything else is looked at: where the body ends does not matter, the connection closes.
+        turn.stats.count(Counter::Denied);
+        client.exchange.ask.head = bytes.starts_with(b"HEAD ");
+        return Err(What::ClientDenied);
+    }
+    let mut space = header_space();
+    let request = head::parse_request(bytes, &mut space)?;
+    let body = framing::request(&request)?;
+    let form = target::form(request.method, request.target)?;
+    client.requests = client.requests.saturating_add(1);
+    turn.stats.count(Counter::Requests);
+    let exchange = &mut client.exchange;
+    exchange.ask = Ask {
+        head: request.method == b"HEAD",
+        version10: request.version == Version::Http10,
+        keep_alive: request.keeps_alive(),
+        json: request.fields.json,
+        expects: request.fields.expect_continue,
+        idempotent: matches!(request.method, b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS"),
+    };
+    exchange.asked = turn.now;
+    exchange.request = Framer::new(body, false);
+    exchange.client_on(ClientEvent::Request);
+    if exchange.request.is_done() {
+        exchange.client_on(ClientEvent::End);
+    }
+    client.since = turn.now;
+    Ok(forward(turn, client, &request, &form, bytes))
+}
+
+/// Finds the destination and writes the outgoing head.
+fn forward<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    request: &Request<'_, '_>,
+    form: &Form<'_>,
+    bytes: &[u8],
+) -> Result<(), What> {
+    let exchange = &mut client.exchange;
+    let destination = admit(turn, request, form)?;
+    let target = &destination.target;
+    if turn.config.compat {
+        let url = target.url(request.method, form).into_bytes().into();
+        exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
+    }
+    let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
+    let mut out = lease_for(turn.bufs, grown);
+    let drop = |name: &[u8]| turn.config.header_filter.drops(name);
+    let written = rewrite::request(request, bytes, form, target, drop, out.free_mut());
+    turn.pool.enter(destination.origin);
+    exchange.destination = Some(destination);
+    let Some(n) = written else {
+        turn.bufs.give_back(out);
+        return Err(What::Overloaded);
+    };
+    out.written(n);
+    exchange.forward = Some(out);
+    exchange.upstream_on(UpstreamEvent::Ask);
+    Ok(())
+}
+
+/// Whether the request may go where it asks to; the rules in the order of the contract.
+fn admit<I: Io>(
+    turn: &mut Turn<'_, I>,
+    request: &Request<'_, '_>,
+    form: &Form<'_>,
+) -> Result<Rc<Destination>, What> {
+    if request.method == b"TRACE" {
+        return Err(What::TraceDenied);
+    }
+    if matches!(form, Form::Authority(_)) {
+        return Err(What::ConnectOff);
+    }
+    let target = request.fields.target_host.filter(|value| !value.is_empty());
+    let destination = turn.pool.destination(target.ok_or(What::TargetMissing)?, turn.config.default_scheme)?;
+    if request.fields.reload {
+        return Err(What::ReloadOff);
+    }
+    match destination.target.scheme {
+        Scheme::Https => Err(What::TlsUnavailable),
+        Scheme::Http => Ok(destination),
+    }
+}
+
+/// Judges the body as far as it has arrived; a refused request's body is dropped.
+fn judge_body<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> Result<bool, What> {
+    let Client { leg, exchange, .. } = client;
+    let mut moved = false;
+    if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
+        let judged = exchange.request.judge(buf.pending_mut())?;
+        moved = judged.taken > 0;
+        buf.judged(judged.taken, judged.kept);
+        if let Some(discarded) = &mut exchange.discarded {
+            buf.discard_passed();
+            *discarded += judged.taken as u64;
+            exchange.close |= *discarded > DISCARD_MAX;
+        }
+        leg.tidy(turn.bufs);
+    }
+    if exchange.request.is_done() {
+        exchange.client_on(ClientEvent::End);
+        return Ok(true);
+    }
+    if leg.ended && !moved {
+        return Err(What::Truncated);
+    }
+    Ok(moved)
+}
+
+/// Answers the request ourselves, or, when the answer has begun, notes why it is cut off.
+pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: What) {
+    let broken = what.closes() || (turn.config.compat && what.status() >= 500);
+    let Client { leg, exchange, .. } = client;
+    if exchange.fault.is_none() {
+        exchange.fault = Some(what);
+    }
+    if exchange.answered() {
+        stop_reading(client);
+        return;
+    }
+    let unread = exchange.client() != ClientState::Done;
+    exchange.close |= broken
+        || turn.draining
+        || !exchange.ask.keep_alive
+        || (unread && exchange.ask.expects)
+        || turn.config.requests_max.is_some_and(|max| client.requests >= max);
+    exchange.replay = None;
+    if let Some(forward) = exchange.forward.take() {
+        turn.bufs.give_back(forward);
+    }
+    if let Some(inbound) = &mut leg.inbound {
+        inbound.discard_passed();
+    }
+    exchange.discarded = Some(0);
+    exchange.upstream_on(UpstreamEvent::Refuse);
+    answer(turn, client, what);
+    client.since = turn.now;
+    if client.exchange.close {
+        stop_reading(client);
+    }
+    client.leg.tidy(turn.bufs);
+}
+
+/// Nothing that still arrives is read as part of a request; the connection closes.
+fn stop_reading<S>(client: &mut Client<S>) {
+    let exchange = &mut client.exchange;
+    exchange.close = true;
+    if matches!(exchange.client(), ClientState::Head | ClientState::Body) {
+        exchange.client_on(ClientEvent::Abandon);
+        exchange.unread = true;
+    }
+}
+
+/// Writes our own answer.
+fn answer<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: What) {
+    let exchange = &mut client.exchange;
+    let connection = match (exchange.close, exchange.ask.version10) {
+        (true, _) => ConnectionField::Close,
+        (false, true) => ConnectionField::KeepAlive,
+        (false, false) => ConnectionField::None,
+    };
+    let compat = exchange.compat.take();
+    let ask = reply::Ask {
+        head: exchange.ask.head,
+        json: exchange.ask.json,
+        connection,
+        compat: compat.as_ref().map(|line| Compat { method: &line.method, url: &line.url }),
+    };
+    turn.stats.count(Counter::Refusals);
+    let url_len = compat.as_ref().map_or(0, |line| line.url.len());
+    let written = write_head(turn, exchange, 1024 + 2 * url_len, |out| reply::reply(what, &ask, out));
+    // Only interim answers that the client does not read could fill the buffer: it loses the answer, not the order.
+    exchange.close |= written != Ok(true);
+}

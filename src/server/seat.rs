@@ -1,0 +1,202 @@
+//! A worker's seat: the thread, poll, listener and numbers that outlive the worker when it fails.
+
+use crate::engine::Config;
+use crate::listener::{Accepted, Reserve};
+use crate::net::{self, Net};
+use crate::permits::{Permits, WorkerId};
+use crate::resolve::Resolver;
+use crate::server::mailbox::{Mailbox, Message};
+use crate::stats::{Counter, Stats};
+use crate::time::Now;
+use crate::worker::Worker;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The listener's token: no slot has this index.
+pub const LISTENER: Token = Token(0x7fff_ffff_ffff_ffff);
+/// The mailbox's token.
+pub const MAIL: Token = Token(0x7fff_fffe_ffff_ffff);
+
+/// Events taken from the poll at once.
+const EVENTS_MAX: usize = 1024;
+/// Clients accepted in one turn before the others get theirs.
+const ACCEPTS_MAX: usize = 64;
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// When the process started: zero on the workers' clock.
+    pub start: Instant,
+    /// The engine's configuration.
+    pub config: Arc<Config>,
+    /// The pool limits.
+    pub permits: Arc<Permits>,
+    /// The resolver.
+    pub resolver: Arc<Resolver>,
+    /// Every worker's mailbox.
+    pub mailboxes: Arc<[Arc<Mailbox>]>,
+    /// Every worker's numbers.
+    pub stats: Arc<[Arc<Stats>]>,
+    /// The addresses of our listeners.
+    pub own: Arc<[SocketAddr]>,
+}
+
+/// One worker's place.
+pub struct Seat {
+    id: WorkerId,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    shared: Shared,
+    draining: bool,
+}
+
+impl Seat {
+    /// A seat at `poll`, which the worker's mailbox wakes already.
+    ///
+    /// # Errors
+    /// When the listener cannot be registered.
+    pub fn new(id: WorkerId, poll: Poll, mut listener: TcpListener, shared: Shared) -> io::Result<Self> {
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Self { id, poll, listener: Some(listener), shared, draining: false })
+    }
+
+    /// Works until drained. A worker that fails loses its connections and starts anew on the same listener; the panic
+    /// hook has logged why.
+    pub fn occupy(mut self) {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.work())) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    log::error!("worker {} cannot poll its sockets and ends: {error}", self.id);
+                    return;
+                }
+                Err(_) => {
+                    self.stats().count(Counter::Panics);
+                    log::error!("worker {} failed and starts again; its connections were closed", self.id);
+                }
+            }
+        }
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.shared.stats[self.id]
+    }
+
+    fn now(&self) -> Now {
+        Now(self.shared.start.elapsed().as_micros() as u64)
+    }
+
+    fn worker(&self) -> io::Result<Worker<Net>> {
+        let shared = &self.shared;
+        let net = Net::new(
+            self.poll.registry().try_clone()?,
+            Arc::clone(&shared.resolver),
+            Arc::clone(&shared.mailboxes[self.id]),
+            Arc::clone(&shared.own),
+        );
+        Ok(Worker::new(
+            net,
+            self.id,
+            Arc::clone(&shared.config),
+            Arc::clone(&shared.stats[self.id]),
+            Arc::clone(&shared.permits),
+            self.now(),
+        ))
+    }
+
+    fn work(&mut self) -> io::Result<()> {
+        let mut worker = self.worker()?;
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut reserve = Reserve::new();
+        // A worker before this one may have been told of clients and mail it never got to.
+        let mut clients_wait = true;
+        let mut sleep = Some(crate::time::Millis(0));
+        if self.draining {
+            worker.drain();
+        }
+        loop {
+            match self.poll.poll(&mut events, sleep.map(crate::time::Millis::duration)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) | Ok(()) => {}
+            }
+            worker.begin_turn(self.now());
+            let mut mail = sleep == Some(crate::time::Millis(0));
+            for event in &events {
+                match event.token() {
+                    LISTENER => clients_wait = true,
+                    MAIL => mail = true,
+                    Token(token) => worker.event(token, net::ready(event)),
+                }
+            }
+            if clients_wait {
+                clients_wait = self.accept(&mut worker, &mut reserve, ACCEPTS_MAX);
+            }
+            if mail {
+                self.read_mail(&mut worker, &mut reserve);
+            }
+            sleep = worker.end_turn();
+            if self.draining && worker.clients() == 0 {
+                return Ok(());
+            }
+            if clients_wait {
+                sleep = Some(crate::time::Millis(0));
+            }
+        }
+    }
+
+    /// Accepts up to `max` clients; says whether more may wait.
+    fn accept(&self, worker: &mut Worker<Net>, reserve: &mut Reserve, max: usize) -> bool {
+        let Some(listener) = &self.listener else { return false };
+        for _ in 0..max {
+            match reserve.accept(listener) {
+                Accepted::Client(stream, peer) => self.place(worker, stream, peer),
+                Accepted::Lost => self.stats().count(Counter::Rejected),
+                Accepted::Nobody => return false,
+            }
+        }
+        true
+    }
+
+    /// Serves a client here, or where there is room, or tells it that there is none.
+    fn place(&self, worker: &mut Worker<Net>, stream: TcpStream, peer: SocketAddr) {
+        let Err(stream) = worker.accept(stream, peer) else { return };
+        let clients_max = self.shared.config.limits.clients_max as u64;
+        let others = (0..self.shared.stats.len()).filter(|other| *other != self.id);
+        let clients = |worker: &WorkerId| self.shared.stats[*worker].value(Counter::ClientsNow);
+        match others.min_by_key(clients).filter(|other| clients(other) < clients_max) {
+            Some(other) => {
+                self.stats().count(Counter::HandedOff);
+                self.shared.mailboxes[other].send(Message::Adopt(stream, peer));
+            }
+            None => worker.reject(stream, peer),
+        }
+    }
+
+    fn read_mail(&mut self, worker: &mut Worker<Net>, reserve: &mut Reserve) {
+        for message in self.shared.mailboxes[self.id].take() {
+            match message {
+                Message::Adopt(stream, peer) => {
+                    if let Err(stream) = worker.accept(stream, peer) {
+                        worker.reject(stream, peer);
+                    }
+                }
+                Message::Granted((key, permit)) => worker.granted(key, permit),
+                Message::YieldIdle => worker.yield_idle(),
+                Message::Resolved { key, host, addresses } => worker.resolved(key, &host, addresses),
+                Message::Drain => {
+                    // Who is in the queue already is served; closing the listener would reset them.
+                    while self.accept(worker, reserve, ACCEPTS_MAX) {}
+                    self.listener = None;
+                    self.draining = true;
+                    worker.drain();
+                }
+                Message::Panic => panic!("a test asked worker {} to panic", self.id),
+            }
+        }
+    }
+}

@@ -198,10 +198,7 @@ mod tests {
     fn codes_are_tokens_and_statuses_are_ours() {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
-            assert!(
-                [400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
-                "{what:?}"
-            );
+            assert!([400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()), "{what:?}");
         }
     }
 

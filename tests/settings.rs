@@ -122,6 +122,31 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
 }
 
 #[test]
+fn stores_are_found_on_the_class_path_and_must_be_files() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nserver.ssl.key-store=classpath:a.jks\nserver.ssl.trust-store=classpath:/b.jks\n\
+         server.ssl.certificate=bin\nserver.ssl.certificate-private-key=-----BEGIN PRIVATE KEY-----\n\
+         server.ssl.trust-certificate=http://h/c.pem\n",
+    );
+    app.write("conf/a.jks", "");
+    app.write("bin/b.jks", "");
+    let file = "error: conf/application.properties";
+    let wrong = [
+        format!("{file}:4: server.ssl.certificate=bin leads to /app/bin, which is not a file"),
+        format!(
+            "{file}:6: server.ssl.trust-certificate=http://h/c.pem is no location; write file:/path, a path, or classpath:name"
+        ),
+    ];
+    let missing = format!(
+        "{file}:3: server.ssl.trust-store=classpath:/b.jks is not there; tried /app/conf/b.jks, /app/lib/b.jks"
+    );
+    let effective = app.load("-Dloader.path=lib");
+    assert_eq!(app.problems(&effective)[..3], [missing, wrong[0].clone(), wrong[1].clone()]);
+    let effective = app.load("-Dloader.path=lib,bin");
+    assert_eq!(app.problems(&effective)[..2], wrong);
+}
+
+#[test]
 fn every_problem_is_named_at_once_with_its_place() {
     let app = Installation::with(
         "server.port=90000\nproxy.error.compat=ture\nlogging.level.root=verbose\nproxy.ssl.client.tls-version=SSLv3\n\
@@ -243,7 +268,7 @@ fn duplicates_and_emptied_keys_are_warned_of() {
 fn placeholders_reach_keys_variables_and_defaults() {
     let app = Installation::with(
         "base=/app\nserver.port=${PORT:${fallback:9}}\nproxy.header.filter=${base}-${server.port}-${USER}\n\
-         server.address=${nobody}\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
+         server.address=${nobody}\nserver.workers=${\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
     );
     let effective = app.load_in("", "", &[("USER", "me")]);
     assert_eq!(value(&effective, "server.port"), "9 [conf/application.properties:2]");
@@ -255,11 +280,12 @@ fn placeholders_reach_keys_variables_and_defaults() {
             format!(
                 "error: {place}:4: server.address=${{nobody}} has a placeholder that nothing defines: ${{nobody}}"
             ),
+            format!("error: {place}:5: server.workers=${{ is not a whole number from 0 to 1024"),
             format!(
-                "warning: {place}:7: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
+                "warning: {place}:8: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
             ),
             format!(
-                "warning: {place}:6: server.ssl.key-password=****** has a placeholder that cannot be replaced"
+                "warning: {place}:7: server.ssl.key-password=****** has a placeholder that cannot be replaced"
             ),
         ]
     );

@@ -29,14 +29,17 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The running process's own. Variables that are not UTF-8 are left out.
+    /// The running process's own. Bytes that are not UTF-8 become U+FFFD, so that such a value is refused
+    /// rather than overlooked.
     pub fn of_process(arguments: Arguments) -> Self {
         let program = std::env::current_exe().unwrap_or_default();
         let environment = std::env::vars_os();
         Self {
             arguments,
             environment: environment
-                .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+                .filter_map(|(name, text)| {
+                    Some((name.into_string().ok()?, text.to_string_lossy().into_owned()))
+                })
                 .collect(),
             working_folder: std::env::current_dir().unwrap_or_default(),
             program_folder: program.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -169,7 +172,11 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Reads one file; a second mention of it changes nothing.
     fn file(&mut self, path: &Path) {
+        if self.out.files.iter().any(|read| read == path) {
+            return;
+        }
         let shown = path.strip_prefix(&self.inputs.working_folder).unwrap_or(path).to_path_buf();
         let place = shown.display().to_string();
         let bytes = match files::read(path) {
@@ -251,7 +258,7 @@ impl<'a> Reading<'a> {
                 self.problem(Level::Warning, &place, &key, what);
             }
         }
-        self.out.entries.insert(key, Entry { setting, text, origin });
+        self.out.entries.insert(key, Entry { setting, text, origin, unresolved: false });
     }
 
     /// Replaces the placeholders of every known key's value.
@@ -289,7 +296,9 @@ impl<'a> Reading<'a> {
     /// A placeholder without meaning ends the start only where the value counts; Logback's patterns hold some that
     /// nothing but Logback defines.
     fn unresolved(&mut self, key: &str, what: String) {
-        let Some(setting) = self.out.entries.get(key).map(|entry| entry.setting) else { return };
+        let Some(entry) = self.out.entries.get_mut(key) else { return };
+        entry.unresolved = true;
+        let setting = entry.setting;
         let level = match setting.standing() {
             Standing::Active | Standing::Refused(_) => Level::Error,
             Standing::NotYet | Standing::NoEffect => Level::Warning,

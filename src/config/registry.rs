@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use crate::config::later::{logging, proxy, spring, tls};
+use crate::config::later::{logging, proxy, spring, targets, tls};
 use crate::config::provisional;
 use crate::config::spring::Names;
 use crate::setting::{AnySetting, Standing};
@@ -24,7 +24,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Clients", lists: &[provisional::CLIENTS] },
     Group { title: "Targets", lists: &[provisional::TARGETS] },
     Group { title: "Who may enter, where they may go", lists: &[provisional::POLICY, proxy::ALL] },
-    Group { title: "TLS", lists: &[tls::ALL] },
+    Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
     Group { title: "Logging", lists: &[logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];

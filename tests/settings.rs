@@ -100,10 +100,10 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
         app.problems(&before),
         [
             "error: ../conf/application.properties:5: server.ssl.key-store=file:./conf/client-prod.jks is not there; \
-             tried /app/bin/conf/client-prod.jks, /app/bin/../conf/../conf/client-prod.jks"
+             tried /app/bin/conf/client-prod.jks, /app/bin/../conf/client-prod.jks"
                 .to_owned(),
             "error: command line: server.ssl.trust-store=file:cacerts is not there; \
-             tried /app/bin/cacerts, /app/bin/../conf/../cacerts"
+             tried /app/bin/cacerts, /app/bin/../cacerts"
                 .to_owned(),
             note.to_owned()
         ]
@@ -337,12 +337,27 @@ fn the_file_is_found_where_spring_and_the_scripts_look() {
         assert_eq!(value(&effective, "server.port"), expected, "{folder}: {line}");
         assert_eq!(app.problems(&effective), [""; 0], "{line}");
     }
-    let effective = app.load_in("", "", &[("SPRING_CONFIG_LOCATION", "file:conf/none.properties,a.yml")]);
+    app.write("b.yml", "");
+    let location = "file:conf/none.properties,a.yml,b.yml";
+    let effective = app.load_in("", "", &[("SPRING_CONFIG_LOCATION", location)]);
     assert_eq!(
         app.problems(&effective),
         [
             "error: spring.config.location: file:conf/none.properties is not there; tried /app/conf/none.properties, /app/bin/conf/none.properties",
             "error: spring.config.location: a.yml is not there; tried /app/a.yml, /app/bin/a.yml",
+            "error: spring.config.location: b.yml is YAML, which is not read; write its keys as .properties",
+        ]
+    );
+}
+
+#[test]
+fn without_a_file_defaults_count_and_a_warning_says_so() {
+    let app = Installation::new();
+    assert_eq!(
+        app.problems(&app.load("")),
+        [
+            "warning: command line: no file was named or found (conf/application.properties, application.properties); \
+             defaults count"
         ]
     );
 }

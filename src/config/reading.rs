@@ -84,12 +84,11 @@ impl<'a> Reading<'a> {
         let search = self.config_search();
         let mut locations = self.early(&CONFIG_LOCATION);
         locations.extend(self.inputs.arguments.file.clone());
-        let named = !locations.is_empty();
-        if !named {
+        if locations.is_empty() {
             match self.default_file() {
                 Some(path) => self.file(&path),
                 None => self.problem(
-                    Level::Note,
+                    Level::Warning,
                     "command line",
                     "no file",
                     "was named or found (conf/application.properties, application.properties); defaults count",
@@ -128,28 +127,18 @@ impl<'a> Reading<'a> {
             Some(location) => (location, true),
             None => (location, false),
         };
-        if location.ends_with('/') {
-            let name = self.early(&CONFIG_NAME);
-            let file = format!("{location}{name}.properties");
-            match search.find(&file) {
-                Ok(path) => self.file(&path),
-                Err(_) if optional => {}
-                Err(missing) => {
-                    self.problem(Level::Error, "spring.config.location", &file, missing.to_string());
-                }
-            }
-            return;
+        let mut file = location.to_owned();
+        if file.ends_with('/') {
+            file = format!("{file}{}.properties", self.early(&CONFIG_NAME));
         }
-        match search.find(location) {
+        match search.find(&file) {
             Ok(path) if path.extension().is_some_and(|suffix| suffix == "yml" || suffix == "yaml") => {
                 let what = "is YAML, which is not read; write its keys as .properties";
-                self.problem(Level::Error, "spring.config.location", location, what);
+                self.problem(Level::Error, CONFIG_LOCATION.key, &file, what);
             }
             Ok(path) => self.file(&path),
             Err(_) if optional => {}
-            Err(missing) => {
-                self.problem(Level::Error, "spring.config.location", location, missing.to_string());
-            }
+            Err(missing) => self.problem(Level::Error, CONFIG_LOCATION.key, &file, missing.to_string()),
         }
     }
 
@@ -181,7 +170,7 @@ impl<'a> Reading<'a> {
         let place = shown.display().to_string();
         let bytes = match files::read(path) {
             Ok(bytes) => bytes,
-            Err(what) => return self.problem(Level::Error, "spring.config.location", &place, what),
+            Err(what) => return self.problem(Level::Error, CONFIG_LOCATION.key, &place, what),
         };
         self.out.files.push(path.to_path_buf());
         let read = properties::read(&bytes);
@@ -199,10 +188,15 @@ impl<'a> Reading<'a> {
         let Inputs { working_folder: working, program_folder: program, arguments, .. } = self.inputs;
         let conf = self.out.files.last().and_then(|file| file.parent());
         let conf = conf.map_or_else(|| program.join("../conf"), Path::to_path_buf);
+        // By name, not by `..`: the folder may be a link to elsewhere.
+        let above = match conf.file_name() {
+            Some(_) => conf.parent().map(Path::to_path_buf).unwrap_or_default(),
+            None => conf.join(".."),
+        };
         let loader = arguments.properties.iter().filter(|(name, _)| name == "loader.path");
         let class_path = loader.flat_map(|(_, text)| text.split(',')).map(|path| working.join(path.trim()));
         self.out.search = Search {
-            folders: vec![working.clone(), conf.join("..")],
+            folders: vec![working.clone(), above],
             class_path: std::iter::once(conf.clone()).chain(class_path).collect(),
         };
     }

@@ -37,7 +37,15 @@ pub enum Received {
 impl<S> Leg<S> {
     /// A leg of a socket that has just been opened.
     pub fn new(socket: S) -> Self {
-        Self { socket, ready: Ready::default(), inbound: None, ended: false, failed: false, broken: false, bulk: false }
+        Self {
+            socket,
+            ready: Ready::default(),
+            inbound: None,
+            ended: false,
+            failed: false,
+            broken: false,
+            bulk: false,
+        }
     }
 
     /// Merges what an event says.

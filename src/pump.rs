@@ -237,17 +237,13 @@ fn judge_body<I: Io>(
     let mut moved = false;
     let leg = &mut upstream.leg;
     if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
-        match exchange.response.judge(buf.pending_mut()) {
-            Ok(judged) => {
-                moved |= judged.taken > 0;
-                buf.judged(judged.taken, judged.kept);
-                leg.tidy(turn.bufs);
-            }
-            Err(_) => {
-                exchange.fault = Some(What::BadResponse);
-                return true;
-            }
-        }
+        let Ok(judged) = exchange.response.judge(buf.pending_mut()) else {
+            exchange.fault = Some(What::BadResponse);
+            return true;
+        };
+        moved = judged.taken > 0;
+        buf.judged(judged.taken, judged.kept);
+        leg.tidy(turn.bufs);
     }
     if exchange.response.is_done() {
         exchange.upstream_on(UpstreamEvent::End);
@@ -317,7 +313,8 @@ fn judge_head<I: Io>(
 /// When a connection leaves the pool: a second before the origin said it would close it, else after the setting.
 fn expiry<I: Io>(turn: &Turn<'_, I>, lifetime_secs: Option<u32>) -> Now {
     let own = turn.config.waits.of(Wait::UpstreamIdle);
-    let span = lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
+    let span =
+        lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
     turn.now + span
 }
 

@@ -538,13 +538,13 @@ impl<I: Io> Worker<I> {
                 self.drive(key);
                 return;
             }
-            (other, _) => match other.fault() {
-                Some(what) => what,
-                None => {
+            (other, _) => {
+                let Some(what) = other.fault() else {
                     self.close(key, Ending::Plain);
                     return;
-                }
-            },
+                };
+                what
+            }
         };
         self.refuse(key, what);
         self.drive(key);

@@ -19,7 +19,7 @@
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
 
-use crate::buf::Buf;
+use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::Framing;
@@ -240,9 +240,9 @@ pub struct Exchange {
     /// Where it goes.
     pub destination: Option<Rc<Destination>>,
     /// The outgoing request head.
-    pub forward: Option<Buf>,
+    pub forward: Option<Lease>,
     /// The outgoing answer head, or our own answer.
-    pub answer: Option<Buf>,
+    pub answer: Option<Lease>,
     /// The connection that serves it.
     pub link: Option<Key>,
     /// The client's connection closes after the answer.

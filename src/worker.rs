@@ -651,7 +651,7 @@ impl<I: Io> Worker<I> {
         exchange.queued = false;
         exchange.reused = true;
         if exchange.ask.idempotent && exchange.client() == ClientState::Done {
-            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, crate::buf::Buf::mark));
+            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));
         }
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;

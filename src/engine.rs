@@ -39,7 +39,7 @@ fn head_bytes(text: &str) -> Result<usize, String> {
     let bytes = value::size(text)?;
     match usize::try_from(bytes) {
         Ok(bytes) if (1024..=HEAD_MAX).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("\"{text}\" is not between 1KB and {}KB", HEAD_MAX / 1024)),
+        _ => Err(format!("is not between 1KB and {}KB", HEAD_MAX / 1024)),
     }
 }
 
@@ -57,12 +57,14 @@ pub const INTERIMS_MAX: u8 = 32;
 /// Most bytes of a refused request's body that are read so that its connection can stay open.
 pub const DISCARD_MAX: u64 = 64 * 1024;
 
-const _: () = assert!(RESPONSE_HEAD_MAX + 4096 < LARGE, "an answer's head and its edits fit into a large buffer");
+const _: () =
+    assert!(RESPONSE_HEAD_MAX + 4096 < LARGE, "an answer's head and its edits fit into a large buffer");
 
 /// Longest request head an operator may allow, in bytes.
 pub const HEAD_MAX: usize = 48 * 1024;
 
-const _: () = assert!(HEAD_MAX + 8192 < LARGE && HEAD_MAX > SMALL, "a request's head and its edits fit as well");
+const _: () =
+    assert!(HEAD_MAX + 8192 < LARGE && HEAD_MAX > SMALL, "a request's head and its edits fit as well");
 
 /// The engine's configuration.
 #[derive(Clone, Debug)]

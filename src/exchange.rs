@@ -19,7 +19,7 @@
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
 
-use crate::buf::Buf;
+use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::Framing;
@@ -145,6 +145,11 @@ impl UpstreamState {
         Self::Done,
     ];
 
+    /// Whether the head of a final answer has been decided.
+    pub const fn has_answer(self) -> bool {
+        matches!(self, Self::Body | Self::Done)
+    }
+
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;
@@ -158,8 +163,8 @@ impl UpstreamState {
             (Self::Wanted | Self::Queued | Self::Connecting, E::Open) => Some(Self::Head),
             (Self::Head, E::Answer) => Some(Self::Body),
             (Self::Body, E::End) => Some(Self::Done),
-            (Self::Body | Self::Done, E::Refuse) => None,
-            (_, E::Refuse) => Some(Self::Done),
+            // Once an answer has begun there is no other.
+            (state, E::Refuse) if !state.has_answer() => Some(Self::Done),
             (Self::Done, E::Renew) => Some(Self::Absent),
             _ => None,
         }
@@ -235,9 +240,9 @@ pub struct Exchange {
     /// Where it goes.
     pub destination: Option<Rc<Destination>>,
     /// The outgoing request head.
-    pub forward: Option<Buf>,
+    pub forward: Option<Lease>,
     /// The outgoing answer head, or our own answer.
-    pub answer: Option<Buf>,
+    pub answer: Option<Lease>,
     /// The connection that serves it.
     pub link: Option<Key>,
     /// The client's connection closes after the answer.
@@ -348,7 +353,7 @@ impl Exchange {
 
     /// Whether the head of a final answer has been decided, so that no other answer can be given.
     pub const fn answered(&self) -> bool {
-        matches!(self.upstream, UpstreamState::Body | UpstreamState::Done)
+        self.upstream.has_answer()
     }
 
     /// Whether the request can be sent again on a fresh connection after its reused one failed (contract §3).

@@ -155,7 +155,8 @@ fn admit<I: Io>(
         return Err(What::ConnectOff);
     }
     let target = request.fields.target_host.filter(|value| !value.is_empty());
-    let destination = turn.pool.destination(target.ok_or(What::TargetMissing)?, turn.config.default_scheme)?;
+    let destination =
+        turn.pool.destination(target.ok_or(What::TargetMissing)?, turn.config.default_scheme)?;
     if request.fields.reload {
         return Err(What::ReloadOff);
     }

@@ -1,6 +1,6 @@
 //! A leg: one socket with what it is ready for and what was received from it.
 
-use crate::buf::{Buf, BufPool, SMALL};
+use crate::buf::{BufPool, Lease, SMALL};
 use crate::io::{Io, Moved, Ready};
 use std::io::IoSlice;
 
@@ -12,7 +12,7 @@ pub struct Leg<S> {
     /// Set by events; cleared only when the kernel said "not now".
     pub ready: Ready,
     /// What was received; leased while it holds something.
-    pub inbound: Option<Buf>,
+    pub inbound: Option<Lease>,
     /// The peer has ended its stream.
     pub ended: bool,
     /// The connection is gone: nothing can be received any more.
@@ -37,7 +37,15 @@ pub enum Received {
 impl<S> Leg<S> {
     /// A leg of a socket that has just been opened.
     pub fn new(socket: S) -> Self {
-        Self { socket, ready: Ready::default(), inbound: None, ended: false, failed: false, broken: false, bulk: false }
+        Self {
+            socket,
+            ready: Ready::default(),
+            inbound: None,
+            ended: false,
+            failed: false,
+            broken: false,
+            bulk: false,
+        }
     }
 
     /// Merges what an event says.
@@ -51,7 +59,7 @@ impl<S> Leg<S> {
 
     /// Whether a receive makes sense: something may be there and there is room for it.
     pub fn can_receive(&self) -> bool {
-        self.ready.readable && !self.ended && !self.failed && self.inbound.as_ref().is_none_or(Buf::has_room)
+        self.ready.readable && !self.ended && !self.failed && self.inbound.as_ref().is_none_or(|buf| buf.has_room())
     }
 
     /// Receives once into the leased buffer (leasing it first). An emptied lease goes back.

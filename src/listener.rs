@@ -13,8 +13,12 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The forward listener's port.
-pub const PORT: Setting<u16> =
-    Setting::new("server.port", "8080", value::port, "Port of the forward listener; 0 lets the system choose.");
+pub const PORT: Setting<u16> = Setting::new(
+    "server.port",
+    "8080",
+    value::port,
+    "Port of the forward listener; 0 lets the system choose.",
+);
 
 /// The forward listener's address.
 pub const ADDRESS: Setting<Option<IpAddr>> = Setting::new(
@@ -35,7 +39,10 @@ pub const BACKLOG: Setting<i32> = Setting::new(
 fn address(text: &str) -> Result<Option<IpAddr>, String> {
     match text.trim() {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| format!("\"{text}\" is not an IP address")),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| "is not an IP address; leave it out for every address".to_owned()),
     }
 }
 
@@ -146,7 +153,8 @@ impl Reserve {
     fn turn_away(&mut self, listener: &TcpListener) -> Accepted {
         self.0 = None;
         let turned = listener.accept();
-        let gone = matches!(&turned, Err(error) if error.kind() == ErrorKind::WouldBlock || is_exhausted(error));
+        let gone =
+            matches!(&turned, Err(error) if error.kind() == ErrorKind::WouldBlock || is_exhausted(error));
         drop(turned);
         *self = Self::new();
         if gone { Accepted::Nobody } else { Accepted::Lost }

@@ -31,7 +31,7 @@ pub static ALL: &[&dyn AnySetting] = &[&LEVEL, &FILE_NAME];
 pub static FILE_NAME: Setting<Option<PathBuf>> = Setting::new(
     "logging.file.name",
     "",
-    |text| Ok(Some(text.trim()).filter(|text| !text.is_empty()).map(PathBuf::from)),
+    value::path,
     "The file the log is appended to; empty: standard output, which start.sh sends to log/output.log.",
 );
 

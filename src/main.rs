@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    apim_proxy::run::main(std::env::args().skip(1))
+    apim_proxy::run::main(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
 }

@@ -49,7 +49,9 @@ fn moved(result: std::io::Result<usize>) -> Moved {
     match result {
         Ok(0) => Moved::End,
         Ok(n) => Moved::Bytes(n),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Moved::Blocked,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Moved::Blocked
+        }
         Err(_) => Moved::Failed,
     }
 }

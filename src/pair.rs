@@ -117,3 +117,5 @@ pub struct Upstream<S> {
     /// When the wheel looks at it next.
     pub look: Now,
 }
+/// An idle client costs this, its socket and nothing else.
+const _: () = assert!(size_of::<Client<u32>>() <= 320);

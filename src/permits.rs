@@ -273,7 +273,10 @@ mod tests {
         assert_eq!(heard.wanted.load(Relaxed), 2);
         drop(other);
         let grants = std::mem::take(&mut *heard.grants.lock().expect("test"));
-        assert_eq!(grants.iter().map(|(worker, (key, _))| (*worker, *key)).collect::<Vec<_>>(), [(0, keys[3])]);
+        assert_eq!(
+            grants.iter().map(|(worker, (key, _))| (*worker, *key)).collect::<Vec<_>>(),
+            [(0, keys[3])]
+        );
         drop(first);
         assert_eq!(heard.grants.lock().expect("test")[0].1.0, keys[2]);
         drop(grants);

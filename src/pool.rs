@@ -87,7 +87,8 @@ impl Pool {
     /// Drops the target cache and every origin nobody uses.
     fn forget(&mut self) {
         self.targets.clear();
-        let unused: Vec<Key> = self.origins.iter().filter(|(_, o)| o.users == 0).map(|(key, _)| key).collect();
+        let unused: Vec<Key> =
+            self.origins.iter().filter(|(_, o)| o.users == 0).map(|(key, _)| key).collect();
         for key in unused {
             let origin = self.origins.remove(key).expect("just seen");
             self.by_name.remove(&origin.name);

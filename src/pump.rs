@@ -6,7 +6,7 @@
 //! Readiness is never armed here: a socket is tried while it is ready and left alone once the kernel said "not now".
 //! What the pump cannot do with one pair alone (dial, pool, retry, close) it returns as a [`Step`].
 
-use crate::buf::{Buf, BufPool, SMALL};
+use crate::buf::{BufPool, Lease, SMALL};
 use crate::engine::{Config, INTERIMS_MAX, RESPONSE_HEAD_MAX};
 use crate::exchange::{ClientState, Exchange, UpstreamEvent, UpstreamState};
 use crate::fault::What;
@@ -150,7 +150,7 @@ fn send_request<I: Io>(
     if !open || !upstream.leg.ready.writable || upstream.leg.broken || upstream.leg.failed {
         return false;
     }
-    let head = exchange.forward.as_ref().map_or(&[][..], Buf::passed);
+    let head = exchange.forward.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();
     let n = upstream.leg.send(turn.io, head, leg.passed());
     if n == 0 {
@@ -237,17 +237,13 @@ fn judge_body<I: Io>(
     let mut moved = false;
     let leg = &mut upstream.leg;
     if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
-        match exchange.response.judge(buf.pending_mut()) {
-            Ok(judged) => {
-                moved |= judged.taken > 0;
-                buf.judged(judged.taken, judged.kept);
-                leg.tidy(turn.bufs);
-            }
-            Err(_) => {
-                exchange.fault = Some(What::BadResponse);
-                return true;
-            }
-        }
+        let Ok(judged) = exchange.response.judge(buf.pending_mut()) else {
+            exchange.fault = Some(What::BadResponse);
+            return true;
+        };
+        moved = judged.taken > 0;
+        buf.judged(judged.taken, judged.kept);
+        leg.tidy(turn.bufs);
     }
     if exchange.response.is_done() {
         exchange.upstream_on(UpstreamEvent::End);
@@ -317,7 +313,8 @@ fn judge_head<I: Io>(
 /// When a connection leaves the pool: a second before the origin said it would close it, else after the setting.
 fn expiry<I: Io>(turn: &Turn<'_, I>, lifetime_secs: Option<u32>) -> Now {
     let own = turn.config.waits.of(Wait::UpstreamIdle);
-    let span = lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
+    let span =
+        lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
     turn.now + span
 }
 
@@ -406,7 +403,7 @@ pub fn write_head<I: Io>(
 }
 
 /// A buffer for a head of `len` bytes and its edits.
-pub fn lease_for(bufs: &mut BufPool, len: usize) -> Buf {
+pub fn lease_for(bufs: &mut BufPool, len: usize) -> Lease {
     let large = if len > SMALL - 1024 { bufs.lease_large() } else { None };
     large.unwrap_or_else(|| bufs.lease())
 }
@@ -421,7 +418,7 @@ fn send_answer<I: Io>(
     if !leg.ready.writable || leg.broken {
         return false;
     }
-    let head = exchange.answer.as_ref().map_or(&[][..], Buf::passed);
+    let head = exchange.answer.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();
     let body = upstream.as_ref().map_or(&[][..], |upstream| upstream.leg.passed());
     let n = leg.send(turn.io, head, body);

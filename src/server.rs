@@ -37,7 +37,7 @@ pub const SHUTDOWN: Setting<bool> = Setting::new(
     |text| match text.trim().to_ascii_lowercase().as_str() {
         "graceful" => Ok(true),
         "immediate" => Ok(false),
-        _ => Err(format!("\"{text}\" is neither graceful nor immediate")),
+        _ => Err("is neither graceful nor immediate".to_owned()),
     },
     "What SIGTERM does: graceful finishes exchanges in progress, immediate cuts them off.",
 );
@@ -46,7 +46,7 @@ pub const SHUTDOWN: Setting<bool> = Setting::new(
 pub const PID_FILE: Setting<Option<PathBuf>> = Setting::new(
     "pid-file",
     "",
-    path,
+    value::path,
     "File that holds the process id and is locked while the process runs; start.sh sets it.",
 );
 
@@ -54,13 +54,9 @@ pub const PID_FILE: Setting<Option<PathBuf>> = Setting::new(
 pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
     "ready-file",
     "",
-    path,
+    value::path,
     "File written once the listeners are open: `pid N`, then one `listen ADDRESS` for each; start.sh sets it.",
 );
-
-fn path(text: &str) -> Result<Option<PathBuf>, String> {
-    Ok(Some(text.trim()).filter(|text| !text.is_empty()).map(PathBuf::from))
-}
 
 /// A running proxy.
 pub struct Server {
@@ -95,7 +91,8 @@ impl Server {
             .map_err(|error| cannot("a mailbox", error))?;
         let lifetimes =
             Lifetimes { positive: source.value(&CACHE_TTL)?, negative: source.value(&CACHE_NEGATIVE_TTL)? };
-        let resolver = Resolver::start(lifetimes, resolve::system).map_err(|error| cannot("the resolver", error))?;
+        let resolver =
+            Resolver::start(lifetimes, resolve::system).map_err(|error| cannot("the resolver", error))?;
         let shared = Shared {
             start: Instant::now(),
             config,

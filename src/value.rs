@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use log::LevelFilter;
 use serde::Deserialize;
@@ -201,6 +202,15 @@ pub fn text(text: &str) -> Result<String, String> {
 /// None; the signature is what settings name.
 pub fn verbatim(text: &str) -> Result<String, String> {
     typed(text)
+}
+
+/// A path; empty means unset.
+///
+/// # Errors
+/// None; the signature is what settings name.
+pub fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    let text = typed::<String>(text.trim())?;
+    Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
 }
 
 /// A comma list: blanks around the items and empty items are dropped.

@@ -6,7 +6,6 @@ use crate::stats::Counter;
 use crate::time::Millis;
 use crate::value::{seconds, timeout};
 
-
 macro_rules! waits {
     ($( $(#[$doc:meta])* $name:ident $setting:ident $key:literal $default:literal $parse:ident $aliases:expr, $fault:expr, $counter:ident $text:literal; )*) => {
         /// What a connection waits for now.

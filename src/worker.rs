@@ -538,13 +538,13 @@ impl<I: Io> Worker<I> {
                 self.drive(key);
                 return;
             }
-            (other, _) => match other.fault() {
-                Some(what) => what,
-                None => {
+            (other, _) => {
+                let Some(what) = other.fault() else {
                     self.close(key, Ending::Plain);
                     return;
-                }
-            },
+                };
+                what
+            }
         };
         self.refuse(key, what);
         self.drive(key);
@@ -651,7 +651,7 @@ impl<I: Io> Worker<I> {
         exchange.queued = false;
         exchange.reused = true;
         if exchange.ask.idempotent && exchange.client() == ClientState::Done {
-            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, crate::buf::Buf::mark));
+            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));
         }
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;

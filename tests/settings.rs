@@ -100,10 +100,10 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
         app.problems(&before),
         [
             "error: ../conf/application.properties:5: server.ssl.key-store=file:./conf/client-prod.jks is not there; \
-             tried /app/bin/conf/client-prod.jks, /app/bin/../conf/../conf/client-prod.jks"
+             tried /app/bin/conf/client-prod.jks, /app/bin/../conf/client-prod.jks"
                 .to_owned(),
             "error: command line: server.ssl.trust-store=file:cacerts is not there; \
-             tried /app/bin/cacerts, /app/bin/../conf/../cacerts"
+             tried /app/bin/cacerts, /app/bin/../cacerts"
                 .to_owned(),
             note.to_owned()
         ]
@@ -119,6 +119,31 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
     assert_eq!(after.files, [app.0.join("bin/../conf/application.properties")]);
     assert_eq!(value(&after, "server.port"), "9000 [../conf/application.properties:12]");
     assert_eq!(after.unknown, []);
+}
+
+#[test]
+fn stores_are_found_on_the_class_path_and_must_be_files() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nserver.ssl.key-store=classpath:a.jks\nserver.ssl.trust-store=classpath:/b.jks\n\
+         server.ssl.certificate=bin\nserver.ssl.certificate-private-key=-----BEGIN PRIVATE KEY-----\n\
+         server.ssl.trust-certificate=http://h/c.pem\n",
+    );
+    app.write("conf/a.jks", "");
+    app.write("bin/b.jks", "");
+    let file = "error: conf/application.properties";
+    let wrong = [
+        format!("{file}:4: server.ssl.certificate=bin leads to /app/bin, which is not a file"),
+        format!(
+            "{file}:6: server.ssl.trust-certificate=http://h/c.pem is no location; write file:/path, a path, or classpath:name"
+        ),
+    ];
+    let missing = format!(
+        "{file}:3: server.ssl.trust-store=classpath:/b.jks is not there; tried /app/conf/b.jks, /app/lib/b.jks"
+    );
+    let effective = app.load("-Dloader.path=lib");
+    assert_eq!(app.problems(&effective)[..3], [missing, wrong[0].clone(), wrong[1].clone()]);
+    let effective = app.load("-Dloader.path=lib,bin");
+    assert_eq!(app.problems(&effective)[..2], wrong);
 }
 
 #[test]
@@ -243,7 +268,7 @@ fn duplicates_and_emptied_keys_are_warned_of() {
 fn placeholders_reach_keys_variables_and_defaults() {
     let app = Installation::with(
         "base=app\nserver.port=${PORT:${fallback:9}}\nproxy.header.filter=${base}-${server.port}-${USER}\n\
-         server.address=${nobody}\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
+         server.address=${nobody}\nserver.workers=${\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
     );
     let effective = app.load_in("", "", &[("USER", "me")]);
     assert_eq!(value(&effective, "server.port"), "9 [conf/application.properties:2]");
@@ -255,11 +280,12 @@ fn placeholders_reach_keys_variables_and_defaults() {
             format!(
                 "error: {place}:4: server.address=${{nobody}} has a placeholder that nothing defines: ${{nobody}}"
             ),
+            format!("error: {place}:5: server.workers=${{ is not a whole number from 0 to 1024"),
             format!(
-                "warning: {place}:7: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
+                "warning: {place}:8: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
             ),
             format!(
-                "warning: {place}:6: server.ssl.key-password=****** has a placeholder that cannot be replaced"
+                "warning: {place}:7: server.ssl.key-password=****** has a placeholder that cannot be replaced"
             ),
         ]
     );
@@ -311,12 +337,27 @@ fn the_file_is_found_where_spring_and_the_scripts_look() {
         assert_eq!(value(&effective, "server.port"), expected, "{folder}: {line}");
         assert_eq!(app.problems(&effective), [""; 0], "{line}");
     }
-    let effective = app.load_in("", "", &[("SPRING_CONFIG_LOCATION", "file:conf/none.properties,a.yml")]);
+    app.write("b.yml", "");
+    let location = "file:conf/none.properties,a.yml,b.yml";
+    let effective = app.load_in("", "", &[("SPRING_CONFIG_LOCATION", location)]);
     assert_eq!(
         app.problems(&effective),
         [
             "error: spring.config.location: file:conf/none.properties is not there; tried /app/conf/none.properties, /app/bin/conf/none.properties",
             "error: spring.config.location: a.yml is not there; tried /app/a.yml, /app/bin/a.yml",
+            "error: spring.config.location: b.yml is YAML, which is not read; write its keys as .properties",
+        ]
+    );
+}
+
+#[test]
+fn without_a_file_defaults_count_and_a_warning_says_so() {
+    let app = Installation::new();
+    assert_eq!(
+        app.problems(&app.load("")),
+        [
+            "warning: command line: no file was named or found (conf/application.properties, application.properties); \
+             defaults count"
         ]
     );
 }
@@ -349,7 +390,8 @@ fn the_banner_names_maxima_risks_and_what_waits() {
             "listener forward 0.0.0.0:9000".to_owned(),
             "maxima: 2 workers".to_owned(),
             "risk: proxy.ip.allow is unset: every client that reaches this port may use the proxy".to_owned(),
-            "risk: proxy.ssl.client.verifyHostname is off: any trusted certificate passes for any target".to_owned(),
+            "risk: proxy.ssl.client.verifyHostname is off: any trusted certificate passes for any target"
+                .to_owned(),
             "not active yet: proxy.ssl.client.verifyHostname".to_owned(),
             "unknown key: conf/application.properties:3: server.prot (nearest known: server.port)".to_owned(),
         ]

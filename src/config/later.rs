@@ -8,4 +8,5 @@
 pub mod logging;
 pub mod proxy;
 pub mod spring;
+pub mod targets;
 pub mod tls;

@@ -77,6 +77,10 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         let mut line = first.to_owned();
         while line.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
             line.pop();
+            if line.is_empty() {
+                // A lone backslash continues nothing: what follows may still be a comment.
+                break;
+            }
             let Some((_, more)) = natural.next() else { break };
             line.push_str(more);
         }
@@ -212,6 +216,7 @@ mod tests {
     fn a_final_backslash_keeps_its_entry() {
         assert_eq!(pairs("a=1\nb=2\\"), [entry("a", "1", 1), entry("b", "2", 2)]);
         assert_eq!(pairs("\\"), []);
+        assert_eq!(pairs("\\\n# comment\n\\\n\\\n  a=1"), [entry("a", "1", 5)]);
     }
 
     #[test]

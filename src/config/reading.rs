@@ -29,14 +29,17 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The running process's own. Variables that are not UTF-8 are left out.
+    /// The running process's own. Bytes that are not UTF-8 become U+FFFD, so that such a value is refused
+    /// rather than overlooked.
     pub fn of_process(arguments: Arguments) -> Self {
         let program = std::env::current_exe().unwrap_or_default();
         let environment = std::env::vars_os();
         Self {
             arguments,
             environment: environment
-                .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+                .filter_map(|(name, text)| {
+                    Some((name.into_string().ok()?, text.to_string_lossy().into_owned()))
+                })
                 .collect(),
             working_folder: std::env::current_dir().unwrap_or_default(),
             program_folder: program.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -81,12 +84,11 @@ impl<'a> Reading<'a> {
         let search = self.config_search();
         let mut locations = self.early(&CONFIG_LOCATION);
         locations.extend(self.inputs.arguments.file.clone());
-        let named = !locations.is_empty();
-        if !named {
+        if locations.is_empty() {
             match self.default_file() {
                 Some(path) => self.file(&path),
                 None => self.problem(
-                    Level::Note,
+                    Level::Warning,
                     "command line",
                     "no file",
                     "was named or found (conf/application.properties, application.properties); defaults count",
@@ -125,28 +127,18 @@ impl<'a> Reading<'a> {
             Some(location) => (location, true),
             None => (location, false),
         };
-        if location.ends_with('/') {
-            let name = self.early(&CONFIG_NAME);
-            let file = format!("{location}{name}.properties");
-            match search.find(&file) {
-                Ok(path) => self.file(&path),
-                Err(_) if optional => {}
-                Err(missing) => {
-                    self.problem(Level::Error, "spring.config.location", &file, missing.to_string());
-                }
-            }
-            return;
+        let mut file = location.to_owned();
+        if file.ends_with('/') {
+            file = format!("{file}{}.properties", self.early(&CONFIG_NAME));
         }
-        match search.find(location) {
+        match search.find(&file) {
             Ok(path) if path.extension().is_some_and(|suffix| suffix == "yml" || suffix == "yaml") => {
                 let what = "is YAML, which is not read; write its keys as .properties";
-                self.problem(Level::Error, "spring.config.location", location, what);
+                self.problem(Level::Error, CONFIG_LOCATION.key, &file, what);
             }
             Ok(path) => self.file(&path),
             Err(_) if optional => {}
-            Err(missing) => {
-                self.problem(Level::Error, "spring.config.location", location, missing.to_string());
-            }
+            Err(missing) => self.problem(Level::Error, CONFIG_LOCATION.key, &file, missing.to_string()),
         }
     }
 
@@ -169,12 +161,16 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Reads one file; a second mention of it changes nothing.
     fn file(&mut self, path: &Path) {
+        if self.out.files.iter().any(|read| read == path) {
+            return;
+        }
         let shown = path.strip_prefix(&self.inputs.working_folder).unwrap_or(path).to_path_buf();
         let place = shown.display().to_string();
         let bytes = match files::read(path) {
             Ok(bytes) => bytes,
-            Err(what) => return self.problem(Level::Error, "spring.config.location", &place, what),
+            Err(what) => return self.problem(Level::Error, CONFIG_LOCATION.key, &place, what),
         };
         self.out.files.push(path.to_path_buf());
         let read = properties::read(&bytes);
@@ -192,10 +188,15 @@ impl<'a> Reading<'a> {
         let Inputs { working_folder: working, program_folder: program, arguments, .. } = self.inputs;
         let conf = self.out.files.last().and_then(|file| file.parent());
         let conf = conf.map_or_else(|| program.join("../conf"), Path::to_path_buf);
+        // By name, not by `..`: the folder may be a link to elsewhere.
+        let above = match conf.file_name() {
+            Some(_) => conf.parent().map(Path::to_path_buf).unwrap_or_default(),
+            None => conf.join(".."),
+        };
         let loader = arguments.properties.iter().filter(|(name, _)| name == "loader.path");
         let class_path = loader.flat_map(|(_, text)| text.split(',')).map(|path| working.join(path.trim()));
         self.out.search = Search {
-            folders: vec![working.clone(), conf.join("..")],
+            folders: vec![working.clone(), above],
             class_path: std::iter::once(conf.clone()).chain(class_path).collect(),
         };
     }
@@ -251,7 +252,7 @@ impl<'a> Reading<'a> {
                 self.problem(Level::Warning, &place, &key, what);
             }
         }
-        self.out.entries.insert(key, Entry { setting, text, origin });
+        self.out.entries.insert(key, Entry { setting, text, origin, unresolved: false });
     }
 
     /// Replaces the placeholders of every known key's value.
@@ -289,7 +290,9 @@ impl<'a> Reading<'a> {
     /// A placeholder without meaning ends the start only where the value counts; Logback's patterns hold some that
     /// nothing but Logback defines.
     fn unresolved(&mut self, key: &str, what: String) {
-        let Some(setting) = self.out.entries.get(key).map(|entry| entry.setting) else { return };
+        let Some(entry) = self.out.entries.get_mut(key) else { return };
+        entry.unresolved = true;
+        let setting = entry.setting;
         let level = match setting.standing() {
             Standing::Active | Standing::Refused(_) => Level::Error,
             Standing::NotYet | Standing::NoEffect => Level::Warning,

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use crate::config::later::{logging, proxy, spring, tls};
+use crate::config::later::{logging, proxy, spring, targets, tls};
 use crate::config::spring::Names;
 use crate::setting::{AnySetting, Standing};
 use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
@@ -24,7 +24,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Clients", lists: &[CLIENTS] },
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
-    Group { title: "TLS", lists: &[tls::ALL] },
+    Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
     Group { title: "Logging", lists: &[log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];

@@ -1,6 +1,6 @@
 //! What keys mean together: the checks that one setting cannot make by itself.
 //!
-//! One rule a function, one row in [`RULES`].
+//! A rule is one function and one row in `RULES`.
 
 use crate::config::files;
 use crate::config::later::{proxy, spring, tls};
@@ -61,8 +61,10 @@ fn client_address(effective: &mut Effective) {
     if effective.entry("proxy.ip.allow").is_none_or(|entry| entry.text.trim().is_empty()) {
         return;
     }
-    let mut asking: Vec<String> =
-        effective.members(&spring::REMOTE_IP).map(|(key, _)| key.to_owned()).collect();
+    let headers = effective
+        .members(&spring::REMOTE_IP)
+        .filter(|(_, text)| text.as_ref().is_ok_and(|text| !text.is_empty()));
+    let mut asking: Vec<String> = headers.map(|(key, _)| key.to_owned()).collect();
     if !matches!(effective.value(&spring::FORWARD_HEADERS), Ok(spring::ForwardHeaders::None)) {
         asking.push(spring::FORWARD_HEADERS.key.to_owned());
     }

@@ -102,6 +102,8 @@ pub struct Entry {
     pub text: String,
     /// Where it was written.
     pub origin: Origin,
+    /// Whether a placeholder in it means nothing; it has had its sentence then.
+    pub unresolved: bool,
 }
 
 impl Entry {
@@ -191,11 +193,10 @@ impl Effective {
         self.problems.push(Problem { level, place, subject, what });
     }
 
-    /// Each value by itself: does it parse, may it be set in this build. A placeholder that is still there has had its
-    /// sentence.
+    /// Each value by itself: does it parse, may it be set in this build.
     fn judge(&mut self) {
         let mut found = Vec::new();
-        for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.text.contains("${")) {
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| !entry.unresolved) {
             if let Err(what) = entry.setting.check(&entry.text) {
                 found.push((key.clone(), what));
             } else if let Standing::Refused(why) = entry.setting.standing()

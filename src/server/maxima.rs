@@ -98,7 +98,8 @@ impl Maxima {
 fn limits(bytes: usize, clients_max: usize) -> Result<Limits, String> {
     let promised = bytes / 4 * 3 / (PER_EXCHANGE * SMALL);
     let exchanges_max = promised.min(clients_max + REJECTS_MAX);
-    let large_max = (bytes.saturating_sub(exchanges_max * PER_EXCHANGE * SMALL) / LARGE).min(2 * exchanges_max);
+    let large_max =
+        (bytes.saturating_sub(exchanges_max * PER_EXCHANGE * SMALL) / LARGE).min(2 * exchanges_max);
     if exchanges_max == 0 || large_max < 2 {
         return Err(format!(
             "proxy.buffers.max leaves a worker {bytes} bytes, too few for one exchange; give it at least 1MB for each \
@@ -173,6 +174,8 @@ mod tests {
             "the limit of 64 open files is too low for 1 workers; raise it (ulimit -n) to at least 140"
         );
         let memory = Machine { cores: 1, files: 1024, memory: 4096 };
-        assert!(Maxima::compute(&Defaults, &memory).expect_err("too few").starts_with("proxy.buffers.max leaves"));
+        assert!(
+            Maxima::compute(&Defaults, &memory).expect_err("too few").starts_with("proxy.buffers.max leaves")
+        );
     }
 }

@@ -17,7 +17,6 @@ pub static ALL: &[&dyn AnySetting] = &[
     &TOTAL_SIZE_CAP,
     &CLEAN_HISTORY,
     &CONFIG,
-    &OTHER,
     &REQUEST_MASK,
     &REQUEST_OTHER,
     &LOG_ON_FULL,
@@ -92,10 +91,6 @@ pub static CONFIG: Setting<String> = Setting::new(
     "Logback's configuration file; there is no Logback here.",
 )
 .standing(Standing::NoEffect);
-/// The rest of Spring's logging keys.
-pub static OTHER: Setting<String> =
-    Setting::new("logging.*", "", value::verbatim, "Other logging keys of Spring.")
-        .standing(Standing::NoEffect);
 
 /// Whether secrets are masked in request logs.
 pub static REQUEST_MASK: Setting<bool> = Setting::new(

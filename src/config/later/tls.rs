@@ -1,4 +1,4 @@
-//! TLS both ways: `server.ssl.*`, `proxy.ssl.client.*`, `proxy.targets[N].*`.
+//! TLS both ways: `server.ssl.*` and `proxy.ssl.client.*`.
 
 use serde::Deserialize;
 
@@ -33,19 +33,6 @@ pub static ALL: &[&dyn AnySetting] = &[
     &TLS_VERSION,
     &COMPAT,
     &SERIAL_NUMBER,
-    &TARGET_MATCH,
-    &TARGET_KEY_STORE,
-    &TARGET_KEY_STORE_PASSWORD,
-    &TARGET_KEY_PASSWORD,
-    &TARGET_KEY_ALIAS,
-    &TARGET_TRUST_STORE,
-    &TARGET_TRUST_STORE_PASSWORD,
-    &TARGET_TLS_VERSION,
-    &TARGET_VERIFY_HOSTNAME,
-    &TARGET_CONNECT_TIMEOUT,
-    &TARGET_SOCKET_TIMEOUT,
-    &TARGET_MAX_CONNECTIONS,
-    &TARGET_SERIAL_NUMBER,
 ];
 
 /// Keys whose value is a file that must exist when it is named.
@@ -54,16 +41,14 @@ pub static STORES: &[&Setting<String>] =
 
 const NO_LISTENER: &str = "this build has no TLS listener, and serving plain text instead would be worse; write server.ssl.enabled=false";
 const NO_TLS_OUT: &str = "this build has no TLS towards targets, and plain text instead would be worse; write proxy.ssl.client.enabled=false";
-const NO_TARGETS: &str =
-    "this build has no identities per target, and using the common one would be worse; remove it";
 
 /// A text that this build only stores.
-const fn later(key: &'static str, default: &'static str, doc: &'static str) -> Setting<String> {
+pub(super) const fn later(key: &'static str, default: &'static str, doc: &'static str) -> Setting<String> {
     Setting::new(key, default, value::text, doc).standing(Standing::NotYet)
 }
 
 /// A password that this build only stores.
-const fn password(key: &'static str, doc: &'static str) -> Setting<String> {
+pub(super) const fn password(key: &'static str, doc: &'static str) -> Setting<String> {
     Setting::new(key, "", value::verbatim, doc).standing(Standing::NotYet).secret()
 }
 
@@ -244,67 +229,6 @@ pub static SERIAL_NUMBER: Setting<SerialNumberCheck> = Setting::new(
 )
 .standing(Standing::Refused("this build does not look at the SERIALNUMBER of targets; write off"));
 
-/// Which targets an identity is for.
-pub static TARGET_MATCH: Setting<String> = later(
-    "proxy.targets[N].match",
-    "",
-    "Targets this entry is for: `host`, `*.suffix` or `host:port`; the first match wins.",
-)
-.standing(Standing::Refused(NO_TARGETS));
-/// The key store of that identity.
-pub static TARGET_KEY_STORE: Setting<String> =
-    later("proxy.targets[N].key-store", "", "Key store shown to these targets.");
-/// Its password.
-pub static TARGET_KEY_STORE_PASSWORD: Setting<String> =
-    password("proxy.targets[N].key-store-password", "Password of that key store.");
-/// The key's own password.
-pub static TARGET_KEY_PASSWORD: Setting<String> =
-    password("proxy.targets[N].key-password", "Password of the key within that store.");
-/// Which key of that store.
-pub static TARGET_KEY_ALIAS: Setting<String> = later("proxy.targets[N].key-alias", "", "Key of that store.");
-/// Whom these targets are verified with.
-pub static TARGET_TRUST_STORE: Setting<String> =
-    later("proxy.targets[N].trust-store", "", "Trust store these targets are verified with.");
-/// Its password.
-pub static TARGET_TRUST_STORE_PASSWORD: Setting<String> =
-    password("proxy.targets[N].trust-store-password", "Password of that trust store.");
-/// Versions towards these targets.
-pub static TARGET_TLS_VERSION: Setting<Vec<TlsVersion>> = Setting::new(
-    "proxy.targets[N].tls-version",
-    "TLSv1.2,TLSv1.3",
-    tls_versions,
-    "TLS versions towards these targets.",
-)
-.standing(Standing::NotYet);
-/// Whether these targets' names are checked.
-pub static TARGET_VERIFY_HOSTNAME: Setting<bool> = Setting::new(
-    "proxy.targets[N].verify-hostname",
-    "true",
-    value::boolean,
-    "Whether their certificates must name them.",
-)
-.standing(Standing::NotYet);
-/// How long a connection to them may take.
-pub static TARGET_CONNECT_TIMEOUT: Setting<crate::time::Millis> =
-    Setting::new("proxy.targets[N].connect-timeout", "60", value::seconds, "Connect timeout in seconds.")
-        .standing(Standing::NotYet);
-/// How long they may be silent.
-pub static TARGET_SOCKET_TIMEOUT: Setting<crate::time::Millis> =
-    Setting::new("proxy.targets[N].socket-timeout", "60", value::seconds, "Read timeout in seconds.")
-        .standing(Standing::NotYet);
-/// How many connections they get.
-pub static TARGET_MAX_CONNECTIONS: Setting<usize> = Setting::new(
-    "proxy.targets[N].max-connections",
-    "200",
-    value::count,
-    "Largest number of connections to each of them.",
-)
-.standing(Standing::NotYet);
-/// Which SERIALNUMBER they must show.
-pub static TARGET_SERIAL_NUMBER: Setting<String> =
-    later("proxy.targets[N].serial-number", "", "Subject SERIALNUMBER their certificates must carry.")
-        .standing(Standing::Refused(NO_TARGETS));
-
 /// A TLS version we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
@@ -315,7 +239,7 @@ pub enum TlsVersion {
 }
 
 /// A comma list of Java's names; the legacy found a wrong one at the first request, we find it at start.
-fn tls_versions(text: &str) -> Result<Vec<TlsVersion>, String> {
+pub(super) fn tls_versions(text: &str) -> Result<Vec<TlsVersion>, String> {
     let names = value::list(text)?;
     if names.is_empty() {
         return Err("names no TLS version; write TLSv1.2, TLSv1.3 or both".to_owned());

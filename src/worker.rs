@@ -470,7 +470,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.at(key) else { return };
         let (_, deadline) = self.deadline(client);
         if deadline < client.look {
-            let look = self.wheel.insert(deadline, key.token(Side::Client) as u64);
+            let look = self.wheel.insert(deadline, key.token(Side::Client) as u64, client.look);
             if let Some(client) = self.clients.at_mut(key) {
                 client.look = look;
             }
@@ -480,12 +480,17 @@ impl<I: Io> Worker<I> {
     fn arm_upstream(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.at_mut(key) else { return };
         if upstream.expires < upstream.look {
-            upstream.look = self.wheel.insert(upstream.expires, key.token(Side::Upstream) as u64);
+            let token = key.token(Side::Upstream) as u64;
+            upstream.look = self.wheel.insert(upstream.expires, token, upstream.look);
         }
     }
 
     fn look_at_upstream(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.at_mut(key) else { return };
+        // A later look stands for this one.
+        if upstream.look > self.now && upstream.look != Now::NEVER {
+            return;
+        }
         upstream.look = Now::NEVER;
         if upstream.client.is_some() {
             return;

@@ -26,7 +26,8 @@ use std::sync::Arc;
 const STEPS_MAX: u32 = 16;
 /// Clients above the limit that are told so instead of just being closed.
 pub const REJECTS_MAX: usize = 64;
-/// While shutting down: how long a client that has not yet sent anything may take to begin.
+/// While shutting down: how long an idle client may still begin a request, so that one already on its way is answered
+/// (with `Connection: close`) instead of reset.
 const DRAIN_GRACE: Millis = Millis(1000);
 
 /// The state of one worker.
@@ -564,7 +565,7 @@ impl<I: Io> Worker<I> {
         self.config = config;
     }
 
-    /// Begins the shutdown: answers say `Connection: close`, idle connections end.
+    /// Begins the shutdown: answers say `Connection: close`, idle connections end after a moment.
     pub fn drain(&mut self) {
         self.draining = true;
         let idle: Vec<Key> = self.pool.idle().map(|(_, upstream, _)| upstream).collect();
@@ -573,15 +574,11 @@ impl<I: Io> Worker<I> {
         }
         let clients: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
         for key in clients {
-            self.drive(key);
-            let Some(client) = self.clients.at_mut(key) else { continue };
-            if client.exchange.client() == ClientState::Idle {
-                if client.requests > 0 {
-                    self.close(key, Ending::Plain);
-                } else {
-                    client.since = self.now;
-                    self.arm(key);
-                }
+            if let Some(client) = self.clients.at_mut(key)
+                && client.exchange.client() == ClientState::Idle
+            {
+                client.since = self.now;
+                self.arm(key);
             }
         }
     }

@@ -24,5 +24,6 @@ fn main() {
     let mut pair = Pair::warm(script);
     let began = Instant::now();
     (0..exchanges).for_each(|_| pair.exchange());
+    assert_eq!(pair.dialled(), 1, "every exchange was warm");
     println!("{} ns each", began.elapsed().as_nanos() / u128::from(exchanges.max(1)));
 }

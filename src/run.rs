@@ -27,7 +27,7 @@ pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
     match cli::parse(words) {
         Ok(Command::Run(arguments)) => report(serve(arguments)),
         Ok(Command::Check(arguments)) => check(arguments),
-        Ok(Command::Demo(arguments)) => report(demo::run(arguments)),
+        Ok(Command::Demo(arguments)) => report(show(arguments)),
         Ok(Command::Settings) => print(&registry::markdown()),
         Ok(Command::Help) => print(cli::USAGE),
         Ok(Command::Version) => print(concat!("apim-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -98,7 +98,7 @@ fn maxima_line(maxima: &Maxima) -> String {
 }
 
 /// Reads the configuration; the errors, all at once, end the start.
-pub(crate) fn load(arguments: Arguments) -> Result<Effective, String> {
+fn load(arguments: Arguments) -> Result<Effective, String> {
     let effective = Effective::load(&Inputs::of_process(arguments));
     if !effective.has_errors() {
         return Ok(effective);
@@ -107,10 +107,15 @@ pub(crate) fn load(arguments: Arguments) -> Result<Effective, String> {
     Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-pub(crate) fn start_log(effective: &Effective) -> Result<(), String> {
+fn start_log(effective: &Effective) -> Result<(), String> {
     let levels = effective.members(&LEVEL).filter_map(|(key, level)| Some((key, level.ok()?)));
     let levels: Vec<_> = levels.collect();
     logging::start(Levels::new(levels), effective.value(&FILE_NAME)?.as_deref())
+}
+
+fn show(mut arguments: Arguments) -> Result<(), String> {
+    demo::prepare(&mut arguments);
+    demo::run(&load(arguments)?)
 }
 
 fn serve(arguments: Arguments) -> Result<(), String> {

@@ -25,6 +25,10 @@ use crate::wait::Wait;
 
 /// Passes over a pair before others get their turn.
 const PASSES_MAX: u32 = 8;
+/// How long before the end that an origin announced its connection is given up.
+const EXPIRY_MARGIN_MS: u64 = 1000;
+/// The longest lifetime an origin is believed.
+const LIFETIME_MAX: Millis = Millis::from_secs(3600);
 
 /// What the pump works with besides the pair.
 pub struct Turn<'a, I: Io> {
@@ -310,12 +314,14 @@ fn judge_head<I: Io>(
     Ok(true)
 }
 
-/// When a connection leaves the pool: a second before the origin said it would close it, else after the setting.
+/// When a connection leaves the pool: a little before the origin said it would close it, else after the setting.
 fn expiry<I: Io>(turn: &Turn<'_, I>, lifetime_secs: Option<u32>) -> Now {
     let own = turn.config.waits.of(Wait::UpstreamIdle);
-    let span =
-        lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
-    turn.now + span
+    turn.now
+        + lifetime_secs.map_or(own, |secs| {
+            let said = u64::from(secs) * 1000;
+            Millis(said - (said / 2).min(EXPIRY_MARGIN_MS)).min(LIFETIME_MAX)
+        })
 }
 
 /// Passes an interim answer on (RFC 9110 §15.2), never to an HTTP/1.0 client.

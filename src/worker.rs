@@ -497,6 +497,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         if upstream.expires <= self.now {
+            self.stats.count(Wait::UpstreamIdle.counter());
             self.drop_idle(key);
         } else {
             self.arm_upstream(key);

@@ -12,8 +12,8 @@ use crate::http::target::{self, Form, Scheme};
 use crate::io::Io;
 use crate::pair::Client;
 use crate::pool::Destination;
-use crate::pump::{Turn, lease_for, write_head};
 use crate::stats::Counter;
+use crate::turn::Turn;
 use std::rc::Rc;
 
 /// Judges what the client sent: a head when one is due, then the body. Says whether anything moved.
@@ -136,7 +136,7 @@ fn forward<I: Io>(
         exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
-    let mut out = lease_for(turn.bufs, grown);
+    let mut out = turn.lease_for(grown);
     let drop = |name: &[u8]| turn.config.header_filter.drops(name);
     let written = rewrite::request(request, bytes, form, target, drop, out.free_mut());
     let Some(n) = written else {
@@ -251,7 +251,7 @@ fn answer<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: W
     };
     turn.stats.count(Counter::Refusals);
     let url_len = compat.as_ref().map_or(0, |line| line.url.len());
-    let written = write_head(turn, exchange, 1024 + 2 * url_len, |out| reply::reply(what, &ask, out));
+    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| reply::reply(what, &ask, out));
     // Only interim answers that the client does not read could fill the buffer: it loses the answer, not the order.
     exchange.close |= written != Ok(true);
 }

@@ -11,8 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const CIRCLES: &[&[&str]] = &[
     // The effective configuration is what a reading and its rules make of themselves.
     &["config::reading", "config::rules", "config::sources"],
-    // The pump judges a request by the intake, which works within the pump's turn.
-    &["intake", "pump"],
 ];
 
 /// What only the shell may name: clocks, threads, files, sockets, and maps whose order differs from run to run are

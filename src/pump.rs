@@ -113,6 +113,8 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
                 client.since = turn.now;
             }
         }
+        // Requests sent before the end of the stream are still served.
+        (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
             return Err(Step::Close(Ending::Plain));
         }

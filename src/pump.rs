@@ -455,7 +455,9 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
         }
         UpstreamState::Done if exchange.discarded.is_some() && upstream.is_some() => Some(Step::Drop),
         UpstreamState::Done => {
-            // The answer is out; the request goes on while the origin takes it.
+            // The answer is out; the request goes on while the origin takes it, which one that has ended its stream
+            // does not.
+            let lost = lost || upstream.is_some_and(|upstream| upstream.leg.ready.read_closed);
             let unsent = client.has_request_to_send() && upstream.is_some();
             let complete = match exchange.client() {
                 ClientState::Done => !unsent || lost,

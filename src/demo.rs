@@ -2,7 +2,7 @@
 //! request through both, and the three sides of it printed.
 
 use crate::cli::Arguments;
-use crate::run;
+use crate::config::sources::Effective;
 use crate::server::Server;
 use crate::server::maxima::{Machine, Maxima};
 use std::fmt::Write as _;
@@ -14,16 +14,8 @@ use std::time::Duration;
 /// How long each side waits for the other before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Shows one request. Settings of the command line count; port and loopback target are the demo's own.
-///
-/// # Errors
-/// A sentence that says what stood in the way.
-pub fn run(mut arguments: Arguments) -> Result<(), String> {
-    let text = show(&mut arguments)?;
-    io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot print: {error}"))
-}
-
-fn show(arguments: &mut Arguments) -> Result<String, String> {
+/// Fixes what the demo needs: the rest of the command line counts as it does when serving.
+pub fn prepare(arguments: &mut Arguments) {
     for (key, value) in [
         ("server.address", "127.0.0.1"),
         ("server.port", "0"),
@@ -33,9 +25,20 @@ fn show(arguments: &mut Arguments) -> Result<String, String> {
     ] {
         arguments.flags.push((key.into(), value.into()));
     }
-    let effective = run::load(std::mem::take(arguments))?;
-    let maxima = Maxima::compute(&effective, &Machine::look())?;
-    let server = Server::start(&effective, &maxima)?;
+}
+
+/// Shows one request.
+///
+/// # Errors
+/// A sentence that says what stood in the way.
+pub fn run(effective: &Effective) -> Result<(), String> {
+    let text = show(effective)?;
+    io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot print: {error}"))
+}
+
+fn show(effective: &Effective) -> Result<String, String> {
+    let maxima = Maxima::compute(effective, &Machine::look())?;
+    let server = Server::start(effective, &maxima)?;
     let proxy = server.addresses()[0];
     let origin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| cannot("open the origin", &e))?;
     let target = origin.local_addr().map_err(|e| cannot("open the origin", &e))?;

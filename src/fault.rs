@@ -20,7 +20,7 @@ impl Blame {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
-            Self::Policy => "policy",
+            Self::Policy => "request, by the operator's policy",
             Self::Upstream => "target",
             Self::Proxy => "proxy",
         }
@@ -94,13 +94,13 @@ faults! {
     /// No `x-target-host`.
     TargetMissing: Policy 403 "target_missing" "you have to include x-target-host header";
     /// The egress policy refuses the target.
-    TargetDenied: Policy 403 "target_denied" "this target is not allowed; proxy.target.allow can name it";
+    TargetDenied: Policy 403 "target_denied" "the egress policy does not allow this target (proxy.target.allow)";
     /// TRACE is never forwarded (it would echo credentials).
     TraceDenied: Policy 405 "method_not_allowed" "TRACE is not allowed";
     /// `x-reload-httpclient: true` while certificates are not validated.
     ReloadOff: Policy 405 "reload_off" "you have to enable validateCertificate properties ";
-    /// CONNECT while `proxy.forward.forms` does not name it.
-    ConnectOff: Policy 405 "connect_off" "CONNECT is not enabled in proxy.forward.forms";
+    /// CONNECT, which this build does not serve.
+    ConnectOff: Policy 405 "connect_off" "CONNECT is not served; name the target in x-target-host";
 
     /// An https target, which this build cannot reach.
     TlsUnavailable: Upstream 502 "tls_unavailable" "this build cannot reach https targets, and never sends them in plaintext";
@@ -133,10 +133,6 @@ faults! {
     PoolTimeout: Proxy 503 "pool_timeout" "no connection to the target became free within proxy.ssl.client.connectionRequestTimeout";
     /// A limit of ours is reached.
     Overloaded: Proxy 503 "overloaded" "the proxy is at its limit";
-    /// We are shutting down.
-    Draining: Proxy 503 "draining" "the proxy is shutting down";
-    /// A worker failed while it served the exchange.
-    Internal: Proxy 500 "internal" "the proxy failed; its log says why";
 }
 
 impl What {
@@ -209,7 +205,7 @@ mod tests {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
             assert!(
-                [400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
+                [400, 403, 405, 408, 414, 431, 501, 502, 503, 504, 505].contains(&what.status()),
                 "{what:?}"
             );
         }

@@ -12,8 +12,8 @@ use crate::http::target::{self, Form, Scheme};
 use crate::io::Io;
 use crate::pair::Client;
 use crate::pool::Destination;
-use crate::pump::{Turn, lease_for, write_head};
 use crate::stats::Counter;
+use crate::turn::Turn;
 use std::rc::Rc;
 
 /// Judges what the client sent: a head when one is due, then the body. Says whether anything moved.
@@ -120,18 +120,25 @@ fn forward<I: Io>(
     bytes: &[u8],
 ) -> Result<(), What> {
     let exchange = &mut client.exchange;
-    let destination = admit(turn, request, form)?;
+    let destination = find_destination(turn, request, form)?;
+    turn.pool.enter(destination.origin);
+    // The log names it, whatever becomes of the request.
+    exchange.destination = Some(Rc::clone(&destination));
+    if request.fields.reload {
+        return Err(What::ReloadOff);
+    }
     let target = &destination.target;
+    if target.scheme == Scheme::Https {
+        return Err(What::TlsUnavailable);
+    }
     if turn.config.compat {
         let url = target.url(request.method, form).into_bytes().into();
         exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
-    let mut out = lease_for(turn.bufs, grown);
+    let mut out = turn.lease_for(grown);
     let drop = |name: &[u8]| turn.config.header_filter.drops(name);
     let written = rewrite::request(request, bytes, form, target, drop, out.free_mut());
-    turn.pool.enter(destination.origin);
-    exchange.destination = Some(destination);
     let Some(n) = written else {
         turn.bufs.give_back(out);
         return Err(What::Overloaded);
@@ -142,8 +149,8 @@ fn forward<I: Io>(
     Ok(())
 }
 
-/// Whether the request may go where it asks to; the rules in the order of the contract.
-fn admit<I: Io>(
+/// Where the request asks to go, if that is something we do.
+fn find_destination<I: Io>(
     turn: &mut Turn<'_, I>,
     request: &Request<'_, '_>,
     form: &Form<'_>,
@@ -154,16 +161,8 @@ fn admit<I: Io>(
     if matches!(form, Form::Authority(_)) {
         return Err(What::ConnectOff);
     }
-    let target = request.fields.target_host.filter(|value| !value.is_empty());
-    let destination =
-        turn.pool.destination(target.ok_or(What::TargetMissing)?, turn.config.default_scheme)?;
-    if request.fields.reload {
-        return Err(What::ReloadOff);
-    }
-    match destination.target.scheme {
-        Scheme::Https => Err(What::TlsUnavailable),
-        Scheme::Http => Ok(destination),
-    }
+    let target = request.fields.target_host.filter(|value| !value.is_empty()).ok_or(What::TargetMissing)?;
+    turn.pool.destination(target, turn.config.default_scheme)
 }
 
 /// Judges the body as far as it has arrived; a refused request's body is dropped.
@@ -252,7 +251,7 @@ fn answer<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: W
     };
     turn.stats.count(Counter::Refusals);
     let url_len = compat.as_ref().map_or(0, |line| line.url.len());
-    let written = write_head(turn, exchange, 1024 + 2 * url_len, |out| reply::reply(what, &ask, out));
+    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| reply::reply(what, &ask, out));
     // Only interim answers that the client does not read could fill the buffer: it loses the answer, not the order.
     exchange.close |= written != Ok(true);
 }

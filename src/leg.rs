@@ -59,7 +59,10 @@ impl<S> Leg<S> {
 
     /// Whether a receive makes sense: something may be there and there is room for it.
     pub fn can_receive(&self) -> bool {
-        self.ready.readable && !self.ended && !self.failed && self.inbound.as_ref().is_none_or(|buf| buf.has_room())
+        self.ready.readable
+            && !self.ended
+            && !self.failed
+            && self.inbound.as_ref().is_none_or(|buf| buf.has_room())
     }
 
     /// Receives once into the leased buffer (leasing it first). An emptied lease goes back.

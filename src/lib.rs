@@ -25,6 +25,7 @@ pub mod http;
 
 pub mod policy;
 
+pub mod deadline;
 pub mod dial;
 pub mod engine;
 pub mod exchange;
@@ -35,6 +36,8 @@ pub mod pair;
 pub mod permits;
 pub mod pool;
 pub mod pump;
+pub mod settle;
+pub mod turn;
 pub mod wait;
 pub mod worker;
 

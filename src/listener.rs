@@ -56,18 +56,20 @@ pub fn open(
     backlog: i32,
     count: usize,
 ) -> Result<Vec<TcpListener>, String> {
-    let wanted = match address {
-        Some(ip) => vec![SocketAddr::new(ip, port)],
-        None => vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()],
-    };
-    let mut refusal = String::new();
-    for address in wanted {
-        match open_at(address, backlog, count) {
-            Ok(listeners) => return Ok(listeners),
-            Err(error) => refusal = sentence(address, &error),
+    let wanted = SocketAddr::new(address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port);
+    match open_at(wanted, backlog, count) {
+        Err(error) if address.is_none() && lacks_ipv6(&error) => {
+            let wanted = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            open_at(wanted, backlog, count).map_err(|error| sentence(wanted, &error))
         }
+        opened => opened.map_err(|error| sentence(wanted, &error)),
     }
-    Err(refusal)
+}
+
+/// A machine without IPv6 is served on IPv4 alone; any other failure is one.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn sentence(address: SocketAddr, error: &io::Error) -> String {

@@ -6,8 +6,8 @@
 //! Readiness is never armed here: a socket is tried while it is ready and left alone once the kernel said "not now".
 //! What the pump cannot do with one pair alone (dial, pool, retry, close) it returns as a [`Step`].
 
-use crate::buf::{BufPool, Lease, SMALL};
-use crate::engine::{Config, INTERIMS_MAX, RESPONSE_HEAD_MAX};
+use crate::buf::BufPool;
+use crate::engine::{INTERIMS_MAX, RESPONSE_HEAD_MAX};
 use crate::exchange::{ClientState, Exchange, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::http::framer::Framer;
@@ -18,31 +18,17 @@ use crate::intake;
 use crate::io::Io;
 use crate::leg::{Leg, Received};
 use crate::pair::{Client, Upstream};
-use crate::pool::Pool;
-use crate::stats::{Counter, Latency, Stats};
+use crate::stats::{Counter, Latency};
 use crate::time::{Millis, Now};
+use crate::turn::Turn;
 use crate::wait::Wait;
 
 /// Passes over a pair before others get their turn.
 const PASSES_MAX: u32 = 8;
-
-/// What the pump works with besides the pair.
-pub struct Turn<'a, I: Io> {
-    /// The world.
-    pub io: &'a mut I,
-    /// The worker's buffers.
-    pub bufs: &'a mut BufPool,
-    /// The worker's pool, for finding destinations.
-    pub pool: &'a mut Pool,
-    /// The configuration of this turn.
-    pub config: &'a Config,
-    /// The worker's numbers.
-    pub stats: &'a Stats,
-    /// The time of this turn.
-    pub now: Now,
-    /// The proxy is shutting down: every answer is the last of its connection.
-    pub draining: bool,
-}
+/// How long before the end that an origin announced its connection is given up.
+const EXPIRY_MARGIN_MS: u64 = 1000;
+/// The longest lifetime an origin is believed.
+const LIFETIME_MAX: Millis = Millis::from_secs(3600);
 
 /// What the worker has to do next for the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,12 +296,14 @@ fn judge_head<I: Io>(
     Ok(true)
 }
 
-/// When a connection leaves the pool: a second before the origin said it would close it, else after the setting.
+/// When a connection leaves the pool: a little before the origin said it would close it, else after the setting.
 fn expiry<I: Io>(turn: &Turn<'_, I>, lifetime_secs: Option<u32>) -> Now {
     let own = turn.config.waits.of(Wait::UpstreamIdle);
-    let span =
-        lifetime_secs.map_or(own, |secs| Millis::from_secs(u64::from(secs).saturating_sub(1)).min(own));
-    turn.now + span
+    turn.now
+        + lifetime_secs.map_or(own, |secs| {
+            let said = u64::from(secs) * 1000;
+            Millis(said - (said / 2).min(EXPIRY_MARGIN_MS)).min(LIFETIME_MAX)
+        })
 }
 
 /// Passes an interim answer on (RFC 9110 §15.2), never to an HTTP/1.0 client.
@@ -332,7 +320,7 @@ fn interim_answer<I: Io>(
     framing::response(response, exchange.ask.head)?;
     if !exchange.ask.version10 {
         let edits = Edits { connection: ConnectionField::None, unchunk: false };
-        if !write_head(turn, exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
+        if !turn.write_head(exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
             return Ok(false);
         }
     }
@@ -366,7 +354,7 @@ fn final_answer<I: Io>(
         (false, false) => ConnectionField::None,
     };
     let edits = Edits { connection, unchunk };
-    if !write_head(turn, exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
+    if !turn.write_head(exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
         return Ok(false);
     }
     exchange.close = close;
@@ -376,36 +364,6 @@ fn final_answer<I: Io>(
     exchange.upstream_on(UpstreamEvent::Answer);
     turn.stats.time(Latency::FirstByte, turn.now.micros_since(exchange.asked));
     Ok(true)
-}
-
-/// Writes a head behind what already waits for the client. `Ok(false)`: it has to wait until that is sent.
-///
-/// # Errors
-/// [`What::Overloaded`] when no buffer is large enough.
-pub fn write_head<I: Io>(
-    turn: &mut Turn<'_, I>,
-    exchange: &mut Exchange,
-    len: usize,
-    write: impl Fn(&mut [u8]) -> Option<usize>,
-) -> Result<bool, What> {
-    let mut out = exchange.answer.take().unwrap_or_else(|| lease_for(turn.bufs, len));
-    let written = write(out.free_mut()).or_else(|| {
-        turn.bufs.enlarge(&mut out);
-        write(out.free_mut())
-    });
-    out.written(written.unwrap_or(0));
-    if out.is_empty() {
-        turn.bufs.give_back(out);
-        return Err(What::Overloaded);
-    }
-    exchange.answer = Some(out);
-    Ok(written.is_some())
-}
-
-/// A buffer for a head of `len` bytes and its edits.
-pub fn lease_for(bufs: &mut BufPool, len: usize) -> Lease {
-    let large = if len > SMALL - 1024 { bufs.lease_large() } else { None };
-    large.unwrap_or_else(|| bufs.lease())
 }
 
 /// Sends the answer's head and the passed body bytes in one call.

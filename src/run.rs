@@ -27,7 +27,7 @@ pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
     match cli::parse(words) {
         Ok(Command::Run(arguments)) => report(serve(arguments)),
         Ok(Command::Check(arguments)) => check(arguments),
-        Ok(Command::Demo(arguments)) => report(demo::run(arguments)),
+        Ok(Command::Demo(arguments)) => report(show(arguments)),
         Ok(Command::Settings) => print(&registry::markdown()),
         Ok(Command::Help) => print(cli::USAGE),
         Ok(Command::Version) => print(concat!("apim-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -85,7 +85,7 @@ fn check(arguments: Arguments) -> ExitCode {
 fn maxima_line(maxima: &Maxima) -> String {
     let limits = &maxima.limits;
     format!(
-        "maxima: {} workers, {} clients, {} exchanges at once, {} MB of buffers, {} connections to a target, {} to all \
+        "maxima: {} workers, {} clients, {} exchanges at once, at most {} MB of buffers, {} connections to a target, {} to all \
          targets, {} open files",
         maxima.workers,
         maxima.clients,
@@ -98,7 +98,7 @@ fn maxima_line(maxima: &Maxima) -> String {
 }
 
 /// Reads the configuration; the errors, all at once, end the start.
-pub(crate) fn load(arguments: Arguments) -> Result<Effective, String> {
+fn load(arguments: Arguments) -> Result<Effective, String> {
     let effective = Effective::load(&Inputs::of_process(arguments));
     if !effective.has_errors() {
         return Ok(effective);
@@ -107,10 +107,15 @@ pub(crate) fn load(arguments: Arguments) -> Result<Effective, String> {
     Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-pub(crate) fn start_log(effective: &Effective) -> Result<(), String> {
+fn start_log(effective: &Effective) -> Result<(), String> {
     let levels = effective.members(&LEVEL).filter_map(|(key, level)| Some((key, level.ok()?)));
     let levels: Vec<_> = levels.collect();
     logging::start(Levels::new(levels), effective.value(&FILE_NAME)?.as_deref())
+}
+
+fn show(mut arguments: Arguments) -> Result<(), String> {
+    demo::prepare(&mut arguments);
+    demo::run(&load(arguments)?)
 }
 
 fn serve(arguments: Arguments) -> Result<(), String> {
@@ -129,7 +134,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         write_ready(&path, &server, phase)?;
     }
     watch(&mut signals, &server, if effective.value(&SHUTDOWN)? { phase } else { Duration::ZERO })
-        .map_err(|error| format!("signals cannot be awaited: {error}"))
+        .map_err(|error| format!("the proxy has ended: {error}"))
 }
 
 fn announce(effective: &Effective, maxima: &Maxima, server: &Server) {
@@ -150,15 +155,16 @@ fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<
     let mut events = Events::with_capacity(8);
     let mut deadline: Option<Instant> = None;
     loop {
-        // While draining the workers are looked at often; before, only a signal matters.
-        match poll.poll(&mut events, deadline.map(|_| Duration::from_millis(10))) {
+        // Workers end often while draining; before, only when their poll fails.
+        let look = if deadline.is_some() { Duration::from_millis(10) } else { Duration::from_secs(1) };
+        match poll.poll(&mut events, Some(look)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Err(_) | Ok(()) => {}
         }
         for signal in signals.pending() {
             match signal {
                 SIGUSR1 => log::info!("statistics\n{}", server.report().trim_end()),
-                SIGHUP => log::info!("SIGHUP: the configuration is read at start only"),
+                SIGHUP => log::info!("SIGHUP: the configuration is read at start only; restart to change it"),
                 _ if deadline.is_some() => {
                     log::warn!("second signal: exchanges in progress are cut off");
                     return Ok(());
@@ -172,7 +178,8 @@ fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<
         }
         if server.is_over() {
             log::info!("stopped");
-            return Ok(());
+            let failed = || io::Error::other("every worker has ended");
+            return if deadline.is_some() { Ok(()) } else { Err(failed()) };
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             log::warn!("stopped; exchanges that were still in progress were cut off");
@@ -186,7 +193,8 @@ struct PidFile(File);
 
 impl PidFile {
     fn take(path: &Path) -> Result<Self, String> {
-        let cannot = |error: io::Error| format!("pid-file {} cannot be written: {error}", path.display());
+        let cannot =
+            |error: io::Error| format!("server.pid-file: {} cannot be written: {error}", path.display());
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
@@ -217,5 +225,5 @@ fn write_ready(path: &Path, server: &Server, phase: Duration) -> Result<(), Stri
     let draft = path.with_extension("draft");
     fs::write(&draft, text)
         .and_then(|()| fs::rename(&draft, path))
-        .map_err(|error| format!("ready-file {} cannot be written: {error}", path.display()))
+        .map_err(|error| format!("server.ready-file: {} cannot be written: {error}", path.display()))
 }

@@ -26,9 +26,17 @@ use std::time::Instant;
 pub const SHUTDOWN_PHASE: Setting<Millis> = Setting::new(
     "spring.lifecycle.timeout-per-shutdown-phase",
     "30s",
-    value::duration,
+    phase,
     "How long a graceful stop waits for exchanges in progress before it cuts them off (Spring duration).",
 );
+
+fn phase(text: &str) -> Result<Millis, String> {
+    const DAY: Millis = Millis::from_secs(24 * 3600);
+    match value::duration(text)? {
+        span if span <= DAY => Ok(span),
+        _ => Err("is longer than a day".to_owned()),
+    }
+}
 
 /// Whether a stop is graceful.
 pub const SHUTDOWN: Setting<bool> = Setting::new(
@@ -44,7 +52,7 @@ pub const SHUTDOWN: Setting<bool> = Setting::new(
 
 /// Where the running process is noted.
 pub const PID_FILE: Setting<Option<PathBuf>> = Setting::new(
-    "pid-file",
+    "server.pid-file",
     "",
     value::path,
     "File that holds the process id and is locked while the process runs; start.sh sets it.",
@@ -52,7 +60,7 @@ pub const PID_FILE: Setting<Option<PathBuf>> = Setting::new(
 
 /// How the starter learns that the listeners are open.
 pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
-    "ready-file",
+    "server.ready-file",
     "",
     value::path,
     "File written once the listeners are open: `pid N`, then one `listen ADDRESS` for each; start.sh sets it.",

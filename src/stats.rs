@@ -50,6 +50,7 @@ rows! {
         UpstreamsNow "upstreams_now" "Connections to origins open now.";
         IdleNow "upstreams_idle_now" "Connections to origins idle in the pool now.";
         IdleLost "upstreams_idle_lost" "Idle connections dropped because the origin closed them or spoke unasked.";
+        IdleExpired "upstreams_idle_expired" "Idle connections closed because their time in the pool was over.";
         IdleYielded "upstreams_idle_yielded" "Idle connections closed so that a waiting request could have their permit.";
         Queued "requests_queued" "Requests that waited for a connection permit.";
         Starved "clients_starved" "Times a client waited because every buffer was promised.";

@@ -25,12 +25,16 @@ impl Wheel {
         Self { slots: vec![Vec::new(); SLOTS], tick: now.0 / TICK, entries: 0, next: u64::MAX }
     }
 
-    /// Remembers to look at `token` once `at` has passed; returns when that look will be (never later than a round
-    /// of the wheel from now, so that the owner can compare).
-    pub fn insert(&mut self, at: Now, token: u64) -> Now {
+    /// Remembers to look at `token` once `at` has passed, unless `look`, the look its owner has been promised already
+    /// ([`Now::NEVER`]: none), comes no later; returns when the look will be (never later than a round of the wheel
+    /// from now).
+    pub fn insert(&mut self, at: Now, token: u64, look: Now) -> Now {
         // The slot after the deadline's own, so that the look never comes before the deadline.
         let wanted = (at.0 / TICK).saturating_add(1);
         let tick = wanted.clamp(self.tick, self.tick + SLOTS as u64 - 1);
+        if look <= Now(tick * TICK) {
+            return look;
+        }
         self.slots[tick as usize % SLOTS].push(token);
         self.entries += 1;
         self.next = self.next.min(tick);
@@ -83,7 +87,7 @@ mod tests {
     #[test]
     fn an_entry_is_looked_at_after_its_deadline_and_once() {
         let mut wheel = Wheel::new(Now(0));
-        let look = wheel.insert(Now(120_000), 7);
+        let look = wheel.insert(Now(120_000), 7, Now::NEVER);
         assert_eq!(look, Now(150_000));
         assert_eq!(wheel.wait(Now(0)), Some(Millis(150)));
         assert_eq!(due(&mut wheel, Now(120_000)), []);
@@ -93,9 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_moves_within_its_slot_is_remembered_once() {
+        let mut wheel = Wheel::new(Now(0));
+        let mut look = Now::NEVER;
+        for at in [120_000, 120_001, 149_999, 400_000] {
+            look = wheel.insert(Now(at), 7, look);
+        }
+        assert_eq!(due(&mut wheel, Now(900_000)), [7]);
+    }
+
+    #[test]
     fn far_deadlines_are_looked_at_within_a_round() {
         let mut wheel = Wheel::new(Now(0));
-        let look = wheel.insert(Now::NEVER, 1);
+        let look = wheel.insert(Now::NEVER, 1, Now::NEVER);
         assert!(look.0 <= TICK * SLOTS as u64);
         assert_eq!(due(&mut wheel, Now(10 * TICK * SLOTS as u64)), [1]);
     }
@@ -104,7 +118,7 @@ mod tests {
     fn a_long_sleep_finds_everything_in_order_of_slots() {
         let mut wheel = Wheel::new(Now(5_000_000));
         for n in 0..100 {
-            wheel.insert(Now(5_000_000 + n * 400_000), n);
+            wheel.insert(Now(5_000_000 + n * 400_000), n, Now::NEVER);
         }
         assert_eq!(due(&mut wheel, Now(50_000_000)), (0..100).collect::<Vec<_>>());
     }
@@ -113,7 +127,7 @@ mod tests {
     fn an_overdue_entry_is_looked_at_next() {
         let mut wheel = Wheel::new(Now(0));
         assert_eq!(due(&mut wheel, Now(10_000_000)), []);
-        wheel.insert(Now(1), 9);
+        wheel.insert(Now(1), 9, Now::NEVER);
         assert_eq!(due(&mut wheel, Now(10_100_000)), [9]);
     }
 }

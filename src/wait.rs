@@ -51,19 +51,19 @@ macro_rules! waits {
 waits! {
     /// For the rest of a request head, counted from its first byte.
     Head HEAD "server.tomcat.connection-timeout" "20s" timeout &["server.connection-timeout"],
-        Some(What::HeadTimeout), HeadTimeouts "Longest time from the first byte of a request to the end of its head (Spring duration; -1 = none).";
+        Some(What::HeadTimeout), HeadTimeouts "Longest time from the first byte of a request to the end of its head (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the next request of a connection.
     Idle IDLE "server.tomcat.keep-alive-timeout" "75s" timeout &[],
-        None, IdleTimeouts "How long a client connection may stay idle between requests (Spring duration; -1 = none); keep it above a load balancer's own.";
+        None, IdleTimeouts "How long a client connection may stay idle between requests (Spring duration: a plain number is milliseconds; 0 or -1 = no limit); keep it above a load balancer's own.";
     /// For more of a request body.
     Body BODY "proxy.client.body-timeout" "60s" timeout &[],
-        Some(What::BodyTimeout), BodyTimeouts "Longest pause inside a request body (Spring duration; -1 = none).";
+        Some(What::BodyTimeout), BodyTimeouts "Longest pause inside a request body (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the client to close after an answer that ends its connection.
     Linger LINGER "proxy.client.lingering-timeout" "5s" timeout &[],
-        None, LingerTimeouts "How long a closing connection is still read, so that a reset does not eat the answer (Spring duration).";
+        None, LingerTimeouts "How long a closing connection is still read, so that a reset does not eat the answer (Spring duration: a plain number is milliseconds).";
     /// For the client to read its answer.
     ClientSend CLIENT_SEND "proxy.client.send-timeout" "60s" timeout &[],
-        Some(What::ClientStalled), SendTimeouts "Longest pause of a client that reads its answer (Spring duration; -1 = none).";
+        Some(What::ClientStalled), SendTimeouts "Longest pause of a client that reads its answer (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For a connection permit.
     Queue QUEUE "proxy.ssl.client.connectionRequestTimeout" "60" seconds &[],
         Some(What::PoolTimeout), QueueTimeouts "Longest wait for a free connection to the target when a pool limit is reached (seconds; 0 or -1 = none).";
@@ -75,7 +75,7 @@ waits! {
         Some(What::ReadTimeout), ReadTimeouts "Longest pause of a target that sends its answer or reads the request (seconds; 0 or -1 = none).";
     /// For the next exchange of a pooled connection.
     UpstreamIdle UPSTREAM_IDLE "proxy.httpclient.idle-timeout" "30s" timeout &[],
-        None, IdleTimeouts "How long a connection to a target stays pooled when its Keep-Alive header names no time (Spring duration; -1 = none).";
+        None, IdleExpired "How long a connection to a target stays pooled when its Keep-Alive header names no time of its own (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
 }
 
 impl Waits {

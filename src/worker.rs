@@ -5,19 +5,19 @@
 
 use crate::buf::BufPool;
 use crate::engine::Config;
-use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
+use crate::exchange::{ClientEvent, ClientState, UpstreamState};
 use crate::fault::What;
 use crate::intake;
 use crate::io::{Io, Ready};
 use crate::key::{Key, Side, Slots};
 use crate::pair::{Client, Upstream};
-use crate::permits::{NextUse, Permits, WorkerId};
+use crate::permits::{Permits, WorkerId};
 use crate::pool::Pool;
-use crate::pump::{self, Ending, Step, Turn};
-use crate::stats::{Counter, Latency, Stats};
+use crate::pump::{self, Step};
+use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
-use crate::wait::Wait;
+use crate::turn::Turn;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,8 +26,21 @@ use std::sync::Arc;
 const STEPS_MAX: u32 = 16;
 /// Clients above the limit that are told so instead of just being closed.
 pub const REJECTS_MAX: usize = 64;
-/// While shutting down: how long a client that has not yet sent anything may take to begin.
-const DRAIN_GRACE: Millis = Millis(1000);
+
+/// What a pair is pumped with, beside the pair itself: a macro, because the clients stay borrowed meanwhile.
+macro_rules! turn_of {
+    ($worker:ident) => {
+        Turn {
+            io: &mut $worker.io,
+            bufs: &mut $worker.bufs,
+            pool: &mut $worker.pool,
+            config: &$worker.config,
+            stats: &$worker.stats,
+            now: $worker.now,
+            draining: $worker.draining,
+        }
+    };
+}
 
 /// The state of one worker.
 pub struct Worker<I: Io> {
@@ -41,7 +54,7 @@ pub struct Worker<I: Io> {
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
-    wheel: Wheel,
+    pub(crate) wheel: Wheel,
     /// Pairs that ran out of budget.
     again: VecDeque<Key>,
     /// Clients whose buffers could not be promised.
@@ -49,7 +62,7 @@ pub struct Worker<I: Io> {
     /// Looks that are due; kept for its memory.
     due: Vec<u64>,
     pub(crate) now: Now,
-    draining: bool,
+    pub(crate) draining: bool,
 }
 
 impl<I: Io> Worker<I> {
@@ -225,31 +238,14 @@ impl<I: Io> Worker<I> {
     fn pump(&mut self, key: Key) -> Option<Step> {
         let client = self.clients.at_mut(key)?;
         let upstream = client.exchange.link.and_then(|link| self.upstreams.at_mut(link));
-        let mut turn = Turn {
-            io: &mut self.io,
-            bufs: &mut self.bufs,
-            pool: &mut self.pool,
-            config: &self.config,
-            stats: &self.stats,
-            now: self.now,
-            draining: self.draining,
-        };
+        let mut turn = turn_of!(self);
         Some(pump::pump(&mut turn, client, upstream))
     }
 
     /// Answers the exchange of `key` ourselves; the caller drives it.
     pub(crate) fn refuse(&mut self, key: Key, what: What) {
         let Some(client) = self.clients.at_mut(key) else { return };
-        let mut turn = Turn {
-            io: &mut self.io,
-            bufs: &mut self.bufs,
-            pool: &mut self.pool,
-            config: &self.config,
-            stats: &self.stats,
-            now: self.now,
-            draining: self.draining,
-        };
-        intake::refuse(&mut turn, client, what);
+        intake::refuse(&mut turn_of!(self), client, what);
     }
 
     fn starve(&mut self, key: Key) {
@@ -276,172 +272,6 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// The exchange is complete: its connection goes back to the pool or closes, the client's goes on or ends.
-    fn settle(&mut self, key: Key) {
-        let Some(client) = self.clients.at_mut(key) else { return };
-        let exchange = &mut client.exchange;
-        let sound = exchange.fault.is_none()
-            && exchange.reusable
-            && exchange.client() == ClientState::Done
-            && !client.has_request_to_send();
-        let exchange = &mut client.exchange;
-        let link = exchange.link.take();
-        if exchange.client() != ClientState::Done {
-            exchange.client_on(ClientEvent::Abandon);
-            exchange.unread = true;
-            exchange.close = true;
-        }
-        if exchange.fault.is_none() {
-            self.stats.count(Counter::Answers);
-        }
-        self.stats.time(Latency::Exchange, self.now.micros_since(exchange.began));
-        if let Some(link) = link {
-            self.let_go(link, sound);
-        }
-        self.conclude(key);
-        let Some(client) = self.clients.at_mut(key) else { return };
-        client.since = self.now;
-        if !client.exchange.close {
-            client.exchange.renew();
-            if client.leg.inbound.is_none() {
-                client.admitted = false;
-                self.bufs.end_exchange();
-                if self.draining || client.leg.ended {
-                    self.close(key, Ending::Plain);
-                }
-            }
-            return;
-        }
-        client.exchange.client_on(ClientEvent::Linger);
-        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.inbound.is_some();
-        client.leg.empty(&mut self.bufs);
-        if !unread || client.leg.ended {
-            self.close(key, Ending::Plain);
-        } else {
-            self.io.finish(&mut client.leg.socket);
-        }
-    }
-
-    /// Gives back what the exchange of `key` holds besides its connection, and says what went wrong with it.
-    fn conclude(&mut self, key: Key) {
-        let Some(client) = self.clients.at_mut(key) else { return };
-        let exchange = &mut client.exchange;
-        for buf in [exchange.forward.take(), exchange.answer.take()].into_iter().flatten() {
-            self.bufs.give_back(buf);
-        }
-        if std::mem::take(&mut exchange.queued) {
-            self.permits.give_up(self.id, key);
-        }
-        exchange.permit = None;
-        exchange.dial = None;
-        let destination = exchange.destination.take();
-        if let Some(what) = exchange.fault {
-            let route = destination.as_ref().map_or("-", |destination| &destination.route);
-            let Client { address, .. } = client;
-            log::log!(
-                target: "apim_proxy::exchange", what.level(),
-                "{}: {}; fault of the {}; client {address}; target {route}",
-                what.code(), what.sentence().trim_end(), what.fault().by.name()
-            );
-        }
-        if let Some(destination) = destination {
-            self.pool.leave(destination.origin);
-        }
-    }
-
-    /// A connection has served its exchange: pools it, hands it to who waits for it, or closes it.
-    fn let_go(&mut self, link: Key, sound: bool) {
-        let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        let keep = sound
-            && !self.draining
-            && upstream.expires > self.now
-            && pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg);
-        if !keep {
-            self.drop_upstream(link);
-            return;
-        }
-        upstream.client = None;
-        upstream.since = self.now;
-        if self.permits.anyone_waits() {
-            match self.permits.next_use(&upstream.route, self.id) {
-                NextUse::Keep => {}
-                NextUse::Close => {
-                    self.drop_upstream(link);
-                    return;
-                }
-                NextUse::Serve(key) => {
-                    if self.state_of(key) == Some(UpstreamState::Queued) {
-                        self.attach(key, link);
-                        self.drive_again(key);
-                        return;
-                    }
-                }
-            }
-        }
-        let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        self.pool.put(upstream.origin, link);
-        self.arm_upstream(link);
-    }
-
-    /// Takes the connection away from an exchange that we answer ourselves.
-    fn drop_link(&mut self, key: Key) {
-        if let Some(link) = self.clients.at_mut(key).and_then(|client| client.exchange.link.take()) {
-            self.drop_upstream(link);
-        }
-    }
-
-    /// Closes a connection that is not in the pool and returns its permit.
-    pub(crate) fn drop_upstream(&mut self, link: Key) {
-        if let Some(mut upstream) = self.upstreams.remove(link) {
-            upstream.leg.empty(&mut self.bufs);
-            self.pool.leave(upstream.origin);
-        }
-    }
-
-    /// The client's connection is over, whatever its exchange was doing.
-    pub(crate) fn close(&mut self, key: Key, ending: Ending) {
-        self.drop_link(key);
-        if let Some(client) = self.clients.at_mut(key) {
-            let exchange = &mut client.exchange;
-            if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
-                if exchange.fault.is_none() {
-                    exchange.fault = Some(What::ClientGone);
-                    self.stats.count(Counter::ClientGone);
-                } else if exchange.discarded.is_none() {
-                    self.stats.count(Counter::Aborted);
-                }
-            } else if exchange.client() == ClientState::Lingering {
-                exchange.fault = None;
-            }
-        }
-        self.conclude(key);
-        let Some(mut client) = self.clients.remove(key) else { return };
-        client.leg.empty(&mut self.bufs);
-        if client.admitted {
-            self.bufs.end_exchange();
-        }
-        if ending == Ending::Reset {
-            self.io.reset(client.leg.socket);
-        }
-    }
-
-    /// An idle connection had an event: the origin has closed it, or spoke unasked, or it was nothing.
-    fn look_at_idle(&mut self, key: Key) {
-        let Some(upstream) = self.upstreams.at_mut(key) else { return };
-        if !pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg) {
-            self.stats.count(Counter::IdleLost);
-            self.drop_idle(key);
-        }
-    }
-
-    /// Takes an idle connection out of the pool and closes it.
-    fn drop_idle(&mut self, key: Key) {
-        if let Some(origin) = self.upstreams.at(key).map(|upstream| upstream.origin) {
-            self.pool.remove(origin, key);
-            self.drop_upstream(key);
-        }
-    }
-
     /// Somebody waits for a permit: idle connections that stand in the way close.
     pub fn yield_idle(&mut self) {
         while self.permits.anyone_waits() {
@@ -452,114 +282,12 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn deadline(&self, client: &Client<I::Socket>) -> (Wait, Now) {
-        let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
-        let wait = client.wait(upstream);
-        let span = match wait {
-            Wait::Idle if self.draining => DRAIN_GRACE,
-            Wait::Idle if client.requests == 0 => {
-                self.config.waits.of(Wait::Head).min(self.config.waits.of(Wait::Idle))
-            }
-            other => self.config.waits.of(other),
-        };
-        (wait, client.since + span)
-    }
-
-    /// Makes sure the wheel looks at the client when its present wait is over.
-    pub(crate) fn arm(&mut self, key: Key) {
-        let Some(client) = self.clients.at(key) else { return };
-        let (_, deadline) = self.deadline(client);
-        if deadline < client.look {
-            let look = self.wheel.insert(deadline, key.token(Side::Client) as u64);
-            if let Some(client) = self.clients.at_mut(key) {
-                client.look = look;
-            }
-        }
-    }
-
-    fn arm_upstream(&mut self, key: Key) {
-        let Some(upstream) = self.upstreams.at_mut(key) else { return };
-        if upstream.expires < upstream.look {
-            upstream.look = self.wheel.insert(upstream.expires, key.token(Side::Upstream) as u64);
-        }
-    }
-
-    fn look_at_upstream(&mut self, key: Key) {
-        let Some(upstream) = self.upstreams.at_mut(key) else { return };
-        upstream.look = Now::NEVER;
-        if upstream.client.is_some() {
-            return;
-        }
-        if upstream.expires <= self.now {
-            self.drop_idle(key);
-        } else {
-            self.arm_upstream(key);
-        }
-    }
-
-    fn look_at_client(&mut self, key: Key) {
-        let Some(client) = self.clients.at_mut(key) else { return };
-        // A later look stands for this one.
-        if client.look > self.now && client.look != Now::NEVER {
-            return;
-        }
-        client.look = Now::NEVER;
-        let Some(client) = self.clients.at(key) else { return };
-        let (wait, deadline) = self.deadline(client);
-        if deadline <= self.now {
-            self.expire(key, wait);
-        } else {
-            self.arm(key);
-        }
-    }
-
-    /// A wait has run out.
-    fn expire(&mut self, key: Key, wait: Wait) {
-        self.stats.count(wait.counter());
-        let state = self.state_of(key);
-        let what = match (wait, state) {
-            (Wait::ClientSend, _) => {
-                if let Some(client) = self.clients.at_mut(key) {
-                    client.exchange.fault.get_or_insert(What::ClientStalled);
-                }
-                self.close(key, Ending::Reset);
-                return;
-            }
-            (Wait::Connect, Some(UpstreamState::Connecting)) => {
-                self.give_up_address(key, What::ConnectTimeout);
-                self.drive(key);
-                return;
-            }
-            (Wait::Connect, _) => What::DnsTimeout,
-            (Wait::Response, Some(UpstreamState::Head)) if self.is_sending(key) => What::SendTimeout,
-            (Wait::Response, Some(UpstreamState::Done)) => {
-                // The answer is out, the origin does not take the rest of the request.
-                self.drop_link(key);
-                self.drive(key);
-                return;
-            }
-            (other, _) => {
-                let Some(what) = other.fault() else {
-                    self.close(key, Ending::Plain);
-                    return;
-                };
-                what
-            }
-        };
-        self.refuse(key, what);
-        self.drive(key);
-    }
-
-    fn is_sending(&self, key: Key) -> bool {
-        self.clients.at(key).is_some_and(Client::has_request_to_send)
-    }
-
     /// From the next turn on this configuration counts.
     pub fn reload(&mut self, config: Arc<Config>) {
         self.config = config;
     }
 
-    /// Begins the shutdown: answers say `Connection: close`, idle connections end.
+    /// Begins the shutdown: answers say `Connection: close`, idle connections end after a moment.
     pub fn drain(&mut self) {
         self.draining = true;
         let idle: Vec<Key> = self.pool.idle().map(|(_, upstream, _)| upstream).collect();
@@ -568,15 +296,11 @@ impl<I: Io> Worker<I> {
         }
         let clients: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
         for key in clients {
-            self.drive(key);
-            let Some(client) = self.clients.at_mut(key) else { continue };
-            if client.exchange.client() == ClientState::Idle {
-                if client.requests > 0 {
-                    self.close(key, Ending::Plain);
-                } else {
-                    client.since = self.now;
-                    self.arm(key);
-                }
+            if let Some(client) = self.clients.at_mut(key)
+                && client.exchange.client() == ClientState::Idle
+            {
+                client.since = self.now;
+                self.arm(key);
             }
         }
     }
@@ -638,23 +362,5 @@ impl<I: Io> Worker<I> {
         assert_eq!(leases, small + large, "every lease is held by somebody");
         assert_eq!(admitted, self.bufs.exchanges(), "every promise is held by somebody");
         assert_eq!(idle, self.pool.idle_len(), "every idle connection is pooled");
-    }
-
-    /// Notes that `key`'s exchange got its connection `link`.
-    pub(crate) fn attach(&mut self, key: Key, link: Key) {
-        let (Some(client), Some(upstream)) = (self.clients.at_mut(key), self.upstreams.at_mut(link)) else {
-            return;
-        };
-        let exchange = &mut client.exchange;
-        upstream.client = Some(key);
-        exchange.link = Some(link);
-        exchange.queued = false;
-        exchange.reused = true;
-        if exchange.ask.idempotent && exchange.client() == ClientState::Done {
-            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));
-        }
-        exchange.upstream_on(UpstreamEvent::Open);
-        client.since = self.now;
-        self.stats.count(Counter::Reused);
     }
 }

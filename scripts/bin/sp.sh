@@ -13,7 +13,7 @@
 
     # grep reads the pattern from a pipe, so that its own command line does not hold it.
     # shellcheck disable=SC2062
-    printf '%s\n' "--pid-file=$home/log/apim-proxy.pid" | grep -lzxF -f - /proc/[0-9]*/cmdline 2>/dev/null | {
+    printf '%s\n' "--server.pid-file=$home/log/apim-proxy.pid" | grep -lzxF -f - /proc/[0-9]*/cmdline 2>/dev/null | {
         while IFS= read -r file; do
             [ "$(tr '\0' '\n' 2>/dev/null <"$file" | head -n 1)" = "$home/bin/apim-proxy" ] || continue
             pid=${file#/proc/}

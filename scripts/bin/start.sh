@@ -6,9 +6,9 @@
 # Status: 0 it serves, 1 it does not (also: one runs already).
 # What the process prints goes to log/output.log. It is given two files:
 #
-#   --pid-file=FILE     it writes its number there and holds an exclusive flock on it while it lives; if another
+#   --server.pid-file=FILE     it writes its number there and holds an exclusive flock on it while it lives; if another
 #                       process holds the lock it says so and ends with status 1
-#   --ready-file=FILE   it makes this file, whole at once (by renaming), when its listeners are open:
+#   --server.ready-file=FILE   it makes this file, whole at once (by renaming), when its listeners are open:
 #                           pid 1234
 #                           listen 0.0.0.0:9000      one line for each listener, with the port really bound
 #                           stop-seconds 30          how long it may take to end after SIGTERM
@@ -57,7 +57,7 @@ printed_before=$(($(wc -c <"$output")))
 # The legacy ran from bin/, so relative paths in the configuration are tried from there first.
 cd -- "$home/bin" || exit 1
 detach=$(command -v setsid || command -v nohup) || fail "neither setsid nor nohup is installed"
-"$detach" "$program" "--spring.config.location=file:$conf" "--pid-file=$pid_file" "--ready-file=$ready" "$@" \
+"$detach" "$program" "--spring.config.location=file:$conf" "--server.pid-file=$pid_file" "--server.ready-file=$ready" "$@" \
     </dev/null >>"$output" 2>&1 &
 pid=$!
 

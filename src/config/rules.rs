@@ -6,10 +6,14 @@ use crate::config::files;
 use crate::config::later::{proxy, spring, tls};
 use crate::config::sources::{Effective, Level};
 use crate::config::spring::uniform;
+use crate::logging::LEVEL;
 use crate::setting::Source as _;
+use log::LevelFilter;
+use std::path::Path;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 4] = [implied_tls, stores_exist, client_address, header_form];
+const RULES: [fn(&mut Effective); 5] =
+    [implied_tls, stores_exist, client_address, header_form, request_lines];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -51,9 +55,18 @@ fn stores_exist(effective: &mut Effective) {
             files::readable(&path).map_err(|what| format!("leads to {}, which {what}", path.display()))
         });
         if let Err(what) = judged {
-            effective.complain(Level::Error, setting.key, what);
+            let hint = other_cacerts(&location).unwrap_or_default();
+            effective.complain(Level::Error, setting.key, what + &hint);
         }
     }
+}
+
+/// Where this machine keeps the Java trust store that another distribution's path was written for.
+fn other_cacerts(location: &str) -> Option<String> {
+    const PLACES: [&str; 3] =
+        ["/etc/ssl/certs/java/cacerts", "/etc/pki/ca-trust/extracted/java/cacerts", "/etc/pki/java/cacerts"];
+    let found = PLACES.iter().find(|place| location.ends_with("/cacerts") && Path::new(place).exists())?;
+    Some(format!("; this machine has file:{found}"))
 }
 
 /// Keys that ask to believe a header about the client's address matter once addresses are judged.
@@ -80,5 +93,20 @@ fn header_form(effective: &mut Effective) {
     if effective.value(&proxy::FORMS).is_ok_and(|forms| !forms.contains(&proxy::Form::Header)) {
         let what = "leaves out header, the only form of this build; add header";
         effective.complain(Level::Error, proxy::FORMS.key, what.to_owned());
+    }
+}
+
+/// Loggers of the legacy that wrote a line for each request.
+fn request_lines(effective: &mut Effective) {
+    const LOGGERS: [&str; 4] =
+        ["web.client.RestTemplate", "org.apache.http", "httpclient.wire", "CommonsRequestLoggingFilter"];
+    let loud = effective.members(&LEVEL).filter(|(key, level)| {
+        LOGGERS.iter().any(|logger| key.contains(logger))
+            && level.as_ref().is_ok_and(|level| *level >= LevelFilter::Debug)
+    });
+    let loud: Vec<String> = loud.map(|(key, _)| key.to_owned()).collect();
+    for key in loud {
+        let what = "is accepted; the lines of this logger come in a later version";
+        effective.complain(Level::Note, &key, what.to_owned());
     }
 }

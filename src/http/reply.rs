@@ -137,11 +137,11 @@ mod tests {
     #[test]
     fn json_comes_when_asked_for() {
         assert_eq!(
-            text(What::Draining, &Ask { json: true, connection: ConnectionField::Close, ..PLAIN }),
+            text(What::Overloaded, &Ask { json: true, connection: ConnectionField::Close, ..PLAIN }),
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json;charset=UTF-8\r\n\
-                Content-Length: 58\r\n\
-            X-Proxy-Error: draining\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
-            {\"code\":\"draining\",\"message\":\"the proxy is shutting down\"}"
+                Content-Length: 59\r\n\
+            X-Proxy-Error: overloaded\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
+            {\"code\":\"overloaded\",\"message\":\"the proxy is at its limit\"}"
         );
     }
 

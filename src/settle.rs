@@ -1,0 +1,198 @@
+//! How an exchange ends: its connection goes back to the pool, to who waits for it, or closes; the client goes on or
+//! leaves.
+
+use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
+use crate::fault::What;
+use crate::io::Io;
+use crate::key::Key;
+use crate::pair::Client;
+use crate::permits::NextUse;
+use crate::pump::{self, Ending};
+use crate::stats::{Counter, Latency};
+use crate::worker::Worker;
+
+impl<I: Io> Worker<I> {
+    /// The exchange is complete: its connection goes back to the pool or closes, the client's goes on or ends.
+    pub(crate) fn settle(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let exchange = &mut client.exchange;
+        let sound = exchange.fault.is_none()
+            && exchange.reusable
+            && exchange.client() == ClientState::Done
+            && !client.has_request_to_send();
+        let exchange = &mut client.exchange;
+        let link = exchange.link.take();
+        if exchange.client() != ClientState::Done {
+            exchange.client_on(ClientEvent::Abandon);
+            exchange.unread = true;
+            exchange.close = true;
+        }
+        if exchange.fault.is_none() {
+            self.stats.count(Counter::Answers);
+        }
+        self.stats.time(Latency::Exchange, self.now.micros_since(exchange.began));
+        if let Some(link) = link {
+            self.let_go(link, sound);
+        }
+        self.conclude(key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.since = self.now;
+        if !client.exchange.close {
+            client.exchange.renew();
+            if client.leg.inbound.is_none() {
+                client.admitted = false;
+                self.bufs.end_exchange();
+                if self.draining || client.leg.ended {
+                    self.close(key, Ending::Plain);
+                }
+            }
+            return;
+        }
+        client.exchange.client_on(ClientEvent::Linger);
+        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.inbound.is_some();
+        client.leg.empty(&mut self.bufs);
+        if !unread || client.leg.ended {
+            self.close(key, Ending::Plain);
+        } else {
+            self.io.finish(&mut client.leg.socket);
+        }
+    }
+
+    /// Gives back what the exchange of `key` holds besides its connection, and says what went wrong with it.
+    pub(crate) fn conclude(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let exchange = &mut client.exchange;
+        for buf in [exchange.forward.take(), exchange.answer.take()].into_iter().flatten() {
+            self.bufs.give_back(buf);
+        }
+        if std::mem::take(&mut exchange.queued) {
+            self.permits.give_up(self.id, key);
+        }
+        exchange.permit = None;
+        exchange.dial = None;
+        let destination = exchange.destination.take();
+        if let Some(what) = exchange.fault {
+            let route = destination.as_ref().map_or("-", |destination| &destination.route);
+            let Client { address, .. } = client;
+            log::log!(
+                target: "apim_proxy::exchange", what.level(),
+                "{}: {}; fault of the {}; client {address}; target {route}",
+                what.code(), what.sentence().trim_end(), what.fault().by.name()
+            );
+        }
+        if let Some(destination) = destination {
+            self.pool.leave(destination.origin);
+        }
+    }
+
+    /// A connection has served its exchange: pools it, hands it to who waits for it, or closes it.
+    pub(crate) fn let_go(&mut self, link: Key, sound: bool) {
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        let keep = sound
+            && !self.draining
+            && upstream.expires > self.now
+            && pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg);
+        if !keep {
+            self.drop_upstream(link);
+            return;
+        }
+        upstream.client = None;
+        upstream.since = self.now;
+        if self.permits.anyone_waits() {
+            match self.permits.next_use(&upstream.route, self.id) {
+                NextUse::Keep => {}
+                NextUse::Close => {
+                    self.drop_upstream(link);
+                    return;
+                }
+                NextUse::Serve(key) => {
+                    if self.state_of(key) == Some(UpstreamState::Queued) {
+                        self.attach(key, link);
+                        self.drive_again(key);
+                        return;
+                    }
+                }
+            }
+        }
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        self.pool.put(upstream.origin, link);
+        self.arm_upstream(link);
+    }
+
+    /// Takes the connection away from an exchange that we answer ourselves.
+    pub(crate) fn drop_link(&mut self, key: Key) {
+        if let Some(link) = self.clients.at_mut(key).and_then(|client| client.exchange.link.take()) {
+            self.drop_upstream(link);
+        }
+    }
+
+    /// Closes a connection that is not in the pool and returns its permit.
+    pub(crate) fn drop_upstream(&mut self, link: Key) {
+        if let Some(mut upstream) = self.upstreams.remove(link) {
+            upstream.leg.empty(&mut self.bufs);
+            self.pool.leave(upstream.origin);
+        }
+    }
+
+    /// The client's connection is over, whatever its exchange was doing.
+    pub(crate) fn close(&mut self, key: Key, ending: Ending) {
+        self.drop_link(key);
+        if let Some(client) = self.clients.at_mut(key) {
+            let exchange = &mut client.exchange;
+            if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
+                if exchange.fault.is_none() {
+                    exchange.fault = Some(What::ClientGone);
+                    self.stats.count(Counter::ClientGone);
+                } else if exchange.discarded.is_none() {
+                    self.stats.count(Counter::Aborted);
+                }
+            } else if exchange.client() == ClientState::Lingering {
+                exchange.fault = None;
+            }
+        }
+        self.conclude(key);
+        let Some(mut client) = self.clients.remove(key) else { return };
+        client.leg.empty(&mut self.bufs);
+        if client.admitted {
+            self.bufs.end_exchange();
+        }
+        if ending == Ending::Reset {
+            self.io.reset(client.leg.socket);
+        }
+    }
+
+    /// An idle connection had an event: the origin has closed it, or spoke unasked, or it was nothing.
+    pub(crate) fn look_at_idle(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.at_mut(key) else { return };
+        if !pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg) {
+            self.stats.count(Counter::IdleLost);
+            self.drop_idle(key);
+        }
+    }
+
+    /// Takes an idle connection out of the pool and closes it.
+    pub(crate) fn drop_idle(&mut self, key: Key) {
+        if let Some(origin) = self.upstreams.at(key).map(|upstream| upstream.origin) {
+            self.pool.remove(origin, key);
+            self.drop_upstream(key);
+        }
+    }
+
+    /// Notes that `key`'s exchange got its connection `link`.
+    pub(crate) fn attach(&mut self, key: Key, link: Key) {
+        let (Some(client), Some(upstream)) = (self.clients.at_mut(key), self.upstreams.at_mut(link)) else {
+            return;
+        };
+        let exchange = &mut client.exchange;
+        upstream.client = Some(key);
+        exchange.link = Some(link);
+        exchange.queued = false;
+        exchange.reused = true;
+        if exchange.ask.idempotent && exchange.client() == ClientState::Done {
+            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));
+        }
+        exchange.upstream_on(UpstreamEvent::Open);
+        client.since = self.now;
+        self.stats.count(Counter::Reused);
+    }
+}

@@ -127,12 +127,12 @@ fn forward<I: Io>(
         return Err(What::ReloadOff);
     }
     let target = &destination.target;
-    if target.scheme == Scheme::Https {
-        return Err(What::TlsUnavailable);
-    }
     if turn.config.compat {
         let url = target.url(request.method, form).into_bytes().into();
         exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
+    }
+    if target.scheme == Scheme::Https {
+        return Err(What::TlsUnavailable);
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
     let mut out = turn.lease_for(grown);

@@ -216,7 +216,7 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
     exchange.close |= broken
         || turn.draining
         || !exchange.ask.keep_alive
-        || (unread && exchange.ask.expects)
+        || (unread && (exchange.ask.expects || exchange.request.left() > DISCARD_MAX))
         || turn.config.requests_max.is_some_and(|max| client.requests >= max);
     exchange.replay = None;
     if let Some(forward) = exchange.forward.take() {

@@ -66,7 +66,14 @@ macro_rules! files {
 
 files! {
     forwarding
+    bad_answers
+    failures
     framing
+    own_answers
+    policy
+    pool
+    refused_bodies
+    refused_heads
     target
 }
 

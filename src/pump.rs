@@ -113,6 +113,8 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
                 client.since = turn.now;
             }
         }
+        // Requests that came before the end are answered first.
+        (Received::Over, ClientState::Idle) if !client.leg.pending().is_empty() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
             return Err(Step::Close(Ending::Plain));
         }

@@ -80,6 +80,10 @@ impl Stage {
         match &step.act {
             Act::ConnectsFrom(address) => self.connect(party, Some(address)),
             Act::IsUntouched => self.is_untouched(&party.role),
+            Act::Drains => {
+                self.server.drain();
+                Ok(())
+            }
             Act::Sends { text, bytewise } => {
                 let bytes = self.bytes(text)?;
                 self.line(party)?.send(&bytes, *bytewise)

@@ -68,6 +68,8 @@ pub enum Act {
     Closes,
     /// Closes with a reset.
     Resets,
+    /// The proxy begins its shutdown.
+    Drains,
 }
 
 /// Reads a file of transcripts; every row of every transcript is one.
@@ -165,7 +167,7 @@ fn terminated(line: &str) -> String {
 fn step(line: usize, words: &str, bytes: Option<String>) -> Result<Step, String> {
     let wrong = |what: &str| format!("line {line}: `{words}`: {what}");
     let (role, rest) = words.split_once(' ').ok_or(wrong("who does what?"))?;
-    if !["client", "origin", "other", "origin6"].contains(&role) {
+    if !["client", "origin", "other", "origin6", "proxy"].contains(&role) {
         return Err(wrong("nobody has this name"));
     }
     let (number, verb) = match rest.split_once(' ') {
@@ -176,6 +178,8 @@ fn step(line: usize, words: &str, bytes: Option<String>) -> Result<Step, String>
     };
     let is_client = role == "client";
     let act = match (verb, bytes) {
+        ("drains", None) if role == "proxy" => Act::Drains,
+        _ if role == "proxy" => return Err(wrong("the proxy only drains")),
         ("sends", Some(text)) => Act::Sends { text, bytewise: false },
         ("sends byte by byte", Some(text)) => Act::Sends { text, bytewise: true },
         ("receives", Some(text)) => Act::Receives(text),

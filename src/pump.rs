@@ -127,6 +127,8 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
                 client.since = turn.now;
             }
         }
+        // A request that came before the end is still to be answered.
+        (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
             return Err(Step::Close(Ending::Plain));
         }

@@ -193,6 +193,24 @@ fn who_is_connected_when_the_shutdown_begins_is_served() {
 }
 
 #[test]
+fn the_accept_queue_is_served_before_the_listener_closes() {
+    let (mut proxy, origin) = (Proxy::start(&[]), Origin::start());
+    // More than a worker accepts in one turn wait when it learns of the shutdown.
+    proxy.process.signal(Signal::STOP);
+    let mut clients: Vec<Client> = (0..600).map(|_| Client::connect(proxy.address)).collect();
+    for client in &mut clients {
+        client.request("GET", origin.address, "/queued", "");
+    }
+    proxy.process.signal(Signal::TERM);
+    proxy.process.signal(Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "/queued");
+    }
+    drop(clients);
+    assert_eq!(proxy.process.ended().code(), Some(0));
+}
+
+#[test]
 fn a_worker_that_fails_starts_again_and_the_other_goes_on() {
     let server = server(&[("server.workers", "2")]);
     let (address, origin) = (server.addresses()[0], Origin::start());

@@ -165,7 +165,7 @@ impl What {
     pub const fn closes(self) -> bool {
         match self.row().0 {
             Blame::Client => !matches!(self, Self::BadTarget),
-            Blame::Policy => matches!(self, Self::ConnectOff),
+            Blame::Policy => matches!(self, Self::ClientDenied | Self::ConnectOff),
             Blame::Upstream => false,
             Blame::Proxy => true,
         }

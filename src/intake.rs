@@ -82,17 +82,12 @@ fn take_request<I: Io>(
 ) -> Result<Result<(), What>, What> {
     if client.denied {
         // Before anything else is looked at: where the body ends does not matter, the connection closes.
-        turn.stats.count(Counter::Denied);
-        client.exchange.ask.head = bytes.starts_with(b"HEAD ");
         return Err(What::ClientDenied);
     }
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
-    let body = framing::request(&request)?;
-    let form = target::form(request.method, request.target)?;
-    client.requests = client.requests.saturating_add(1);
-    turn.stats.count(Counter::Requests);
     let exchange = &mut client.exchange;
+    // Faults from here on are answered as the request asks.
     exchange.ask = Ask {
         head: request.method == b"HEAD",
         version10: request.version == Version::Http10,
@@ -101,6 +96,10 @@ fn take_request<I: Io>(
         expects: request.fields.expect_continue,
         idempotent: matches!(request.method, b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS"),
     };
+    let body = framing::request(&request)?;
+    let form = target::form(request.method, request.target)?;
+    client.requests = client.requests.saturating_add(1);
+    turn.stats.count(Counter::Requests);
     exchange.asked = turn.now;
     exchange.request = Framer::new(body, false);
     exchange.client_on(ClientEvent::Request);
@@ -128,12 +127,12 @@ fn forward<I: Io>(
         return Err(What::ReloadOff);
     }
     let target = &destination.target;
-    if target.scheme == Scheme::Https {
-        return Err(What::TlsUnavailable);
-    }
     if turn.config.compat {
         let url = target.url(request.method, form).into_bytes().into();
         exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
+    }
+    if target.scheme == Scheme::Https {
+        return Err(What::TlsUnavailable);
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
     let mut out = turn.lease_for(grown);
@@ -192,8 +191,20 @@ fn judge_body<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
 
 /// Answers the request ourselves, or, when the answer has begun, notes why it is cut off.
 pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: What) {
+    // Checked before anything else (contract §5), so nothing else is told, whatever else is wrong.
+    let what = if client.denied {
+        turn.stats.count(Counter::Denied);
+        What::ClientDenied
+    } else {
+        what
+    };
     let broken = what.closes() || (turn.config.compat && what.status() >= 500);
     let Client { leg, exchange, .. } = client;
+    if exchange.client() == ClientState::Head && exchange.ask == Ask::default() {
+        // The head could not be read, but nothing that begins like a HEAD gets a body.
+        let head = leg.pending();
+        exchange.ask.head = head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ");
+    }
     if exchange.fault.is_none() {
         exchange.fault = Some(what);
     }
@@ -205,7 +216,7 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
     exchange.close |= broken
         || turn.draining
         || !exchange.ask.keep_alive
-        || (unread && exchange.ask.expects)
+        || (unread && (exchange.ask.expects || exchange.request.left() > DISCARD_MAX))
         || turn.config.requests_max.is_some_and(|max| client.requests >= max);
     exchange.replay = None;
     if let Some(forward) = exchange.forward.take() {

@@ -355,7 +355,8 @@ fn final_answer<I: Io>(
         (false, true) => ConnectionField::KeepAlive,
         (false, false) => ConnectionField::None,
     };
-    let edits = Edits { connection, unchunk };
+    // A 1.0 client must not see Transfer-Encoding, even where there is no body to unchunk (RFC 9112 §6.1).
+    let edits = Edits { connection, unchunk: exchange.ask.version10 };
     if !turn.write_head(exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
         return Ok(false);
     }

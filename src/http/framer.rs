@@ -100,6 +100,14 @@ impl Framer {
         }
     }
 
+    /// How many bytes are known to be still to come: 0 when only the bytes themselves will tell.
+    pub fn left(&self) -> u64 {
+        match self {
+            Self::Length(left) => *left,
+            Self::Chunked(_) | Self::UntilClose { .. } => 0,
+        }
+    }
+
     /// The peer closed and nothing is left to judge.
     ///
     /// # Errors

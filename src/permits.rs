@@ -145,6 +145,13 @@ impl Permits {
         self.waiting.store(table.queue.len(), Relaxed);
     }
 
+    /// Gives up every wait of a worker that has failed: the keys of the one in its place name other clients.
+    pub fn forget(&self, worker: WorkerId) {
+        let mut table = self.table();
+        table.queue.retain(|waiter| waiter.worker != worker);
+        self.waiting.store(table.queue.len(), Relaxed);
+    }
+
     /// Whether anybody waits: one relaxed load, for the warm path.
     pub fn anyone_waits(&self) -> bool {
         self.waiting.load(Relaxed) > 0
@@ -300,5 +307,19 @@ mod tests {
         assert_eq!(permits.next_use(&route, 0), NextUse::Keep);
         drop(permit);
         assert_eq!(permits.open(), 0);
+    }
+    #[test]
+    fn the_waits_of_a_failed_worker_are_forgotten() {
+        let (heard, permits) = permits(1, 9);
+        let route: Arc<str> = "a".into();
+        let keys = keys();
+        let permit = granted(&permits, &route, keys[0]).expect("room");
+        assert!(granted(&permits, &route, keys[1]).is_none());
+        assert!(matches!(permits.ask(&route, 1, keys[1]), Asked::Queued));
+        permits.forget(0);
+        drop(permit);
+        let grants = std::mem::take(&mut *heard.grants.lock().expect("test"));
+        assert_eq!(grants.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [1]);
+        assert!(!permits.anyone_waits());
     }
 }

@@ -77,6 +77,7 @@ impl Seat {
                 }
                 Err(_) => {
                     self.stats().count(Counter::Panics);
+                    self.shared.permits.forget(self.id);
                     log::error!("worker {} failed and starts again; its connections were closed", self.id);
                 }
             }

@@ -27,6 +27,11 @@ impl<I: Io> Worker<I> {
             exchange.unread = true;
             exchange.close = true;
         }
+        // What its origin did not take of this request must not go out in front of the next one.
+        if let Some(inbound) = &mut client.leg.inbound {
+            inbound.discard_passed();
+        }
+        client.leg.tidy(&mut self.bufs);
         if exchange.fault.is_none() {
             self.stats.count(Counter::Answers);
         }

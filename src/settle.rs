@@ -32,7 +32,8 @@ impl<I: Io> Worker<I> {
             inbound.discard_passed();
         }
         client.leg.tidy(&mut self.bufs);
-        if exchange.fault.is_none() {
+        // A fault behind the answer (the rest of the request was malformed, say) does not undo it.
+        if exchange.discarded.is_none() {
             self.stats.count(Counter::Answers);
         }
         self.stats.time(Latency::Exchange, self.now.micros_since(exchange.began));

@@ -67,7 +67,10 @@ pub fn pump<I: Io>(
     mut upstream: Option<&mut Upstream<I::Socket>>,
 ) -> Step {
     for _ in 0..PASSES_MAX {
-        if client.leg.failed || client.leg.broken || client.leg.ready.dead {
+        // While we linger, dead may only mean that both sides have shut down: what the client sent is read all the
+        // same, for closing with bytes unread is a reset, and that eats what the client has not read.
+        let dead = client.leg.ready.dead && client.exchange.client() != ClientState::Lingering;
+        if client.leg.failed || client.leg.broken || dead {
             return Step::Close(Ending::Plain);
         }
         let mut moved = match receive_request(turn, client) {

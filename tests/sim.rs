@@ -22,8 +22,8 @@ use sim::script::{Grain, Mood, Script};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Failing seeds after which a sweep has said enough.
-const FAILURES_MAX: usize = 10;
+/// Failing seeds after which a sweep has said enough, unless `SIM_FAILURES` says another number.
+const FAILURES_MAX: u64 = 10;
 
 /// Seeds of the default sweep.
 const SEEDS: u64 = 2_500;
@@ -48,6 +48,7 @@ fn sweep() {
         return;
     }
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
+    let failures_max = number("SIM_FAILURES").unwrap_or(FAILURES_MAX);
     let next = AtomicU64::new(0);
     let failed = Mutex::new(Vec::<u64>::new());
     std::thread::scope(|scope| {
@@ -55,7 +56,7 @@ fn sweep() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let enough = failed.lock().expect("no panic under the lock").len() >= FAILURES_MAX;
+                    let enough = failed.lock().expect("no panic under the lock").len() as u64 >= failures_max;
                     if seed >= seeds || enough {
                         return;
                     }
@@ -85,7 +86,8 @@ fn segmented(seed: u64, grain: Grain, room: usize) -> Sim {
 fn bytes(sim: &Sim) -> (Vec<Vec<u8>>, Vec<u8>) {
     let clients = sim.clients.iter().map(|client| client.got.clone()).collect();
     let net = sim.world.net();
-    let mut seen: Vec<u8> = net.sockets.iter().filter(|s| s.place.is_some()).flat_map(|s| s.log.clone()).collect();
+    let mut seen: Vec<u8> =
+        net.sockets.iter().filter(|s| s.place.is_some()).flat_map(|s| s.log.clone()).collect();
     seen.sort_unstable();
     (clients, seen)
 }

@@ -55,7 +55,7 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
                     id,
                     sock,
                     reused: at > 0,
-                    tainted: socket.tainted.is_some(),
+                    tainted: socket.tainted.is_some() || socket.deaf,
                     warned: false,
                     complete: false,
                     vague: true,
@@ -75,7 +75,7 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
                 id,
                 sock,
                 reused: at > 0,
-                tainted: socket.tainted.is_some(),
+                tainted: socket.tainted.is_some() || socket.deaf,
                 warned: at > 0 && socket.warned_at.is_some_and(|warned| at >= warned),
                 complete: whole.is_some(),
                 vague: false,
@@ -148,7 +148,8 @@ impl Verdict<'_> {
         let mut closed = false;
         for message in &self.client.reader.messages {
             assert!(!closed, "{}: bytes after the last answer", self.name(at));
-            let plan = self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
+            let plan =
+                self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
             let bytes = &self.client.got[message.start..message.end];
             if (100..200).contains(&message.status) {
                 assert!(!plan.version10, "{}: HTTP/1.0 knows no interim answers", self.name(at));
@@ -309,10 +310,10 @@ impl Verdict<'_> {
         refused && at > 0 && self.plan(at - 1).is_some_and(|plan| plan.wire.len() as u64 > DISCARD_MAX)
     }
 
-    /// A later answer, ended by the connection, was cut off with a reset, which eats what the client has not read.
+    /// A later answer was cut off, perhaps with a reset, which eats what the client has not read.
     fn precedes_a_reset(&self, at: usize) -> bool {
         let later = self.client.script.plans[at..].iter().skip(1).map(|id| &self.sim.script.plans[*id]);
-        let resets = |plan: &Plan| plan.answer.finish == Finish::Close && (plan.may_be_cut() || loses(plan));
+        let resets = |plan: &Plan| plan.may_be_cut() || loses(plan);
         self.client.script.pipelines && later.into_iter().any(resets)
     }
 

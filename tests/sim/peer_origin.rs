@@ -145,7 +145,7 @@ impl OriginPeer {
         }
         if plan.answer.timing == (Timing::Early { reads_on: false }) {
             // Whoever comes next on this connection is not read either.
-            net.taint(self.sock, self.out.len() - self.written, false);
+            net.sockets[self.sock].deaf = true;
         }
         if let (After::Rude { delay: 0, answer }, Flaw::None) = (plan.answer.after, plan.answer.flaw) {
             net.taint(self.sock, self.out.len() - self.written, true);

@@ -299,7 +299,9 @@ impl Sim {
         let mut events = Vec::new();
         for sock in net.live.clone() {
             let socket = &net.sockets[sock];
-            let Some((worker, token)) = socket.owner.filter(|_| socket.pending && !socket.dropped) else { continue };
+            let Some((worker, token)) = socket.owner.filter(|_| socket.pending && !socket.dropped) else {
+                continue;
+            };
             if worker != id || (!all && net.noise && self.rng.one_in(4)) {
                 continue;
             }
@@ -375,9 +377,19 @@ impl Sim {
         let origins = self.origins.iter().filter_map(OriginPeer::alarm);
         let wakes = self.wake.iter().copied().flatten();
         let next = wakes.chain(peers).chain(origins).chain(net).filter(|at| *at > self.now);
+        self.check_idle();
         let Some(next) = next.min() else { panic!("nothing will ever happen: {}", self.describe()) };
         self.world.net().note(|| format!("time passes to {next}"));
         self.now = next;
+    }
+
+    /// When all clients have gone, so have connections whose origin spoke unasked or closed: none waits for its time.
+    fn check_idle(&self) {
+        let net = self.world.net();
+        let all_idle = self.workers.iter().all(|worker| worker.clients() == 0);
+        let kept =
+            net.live.iter().find(|id| net.sockets[**id].warned_at.is_some() && !net.sockets[**id].dropped);
+        assert!(!all_idle || kept.is_none(), "s{kept:?} is kept although it is known to be spoilt");
     }
 
     fn is_over(&self) -> bool {
@@ -390,7 +402,10 @@ impl Sim {
             (0..self.clients.len()).filter(|at| self.clients[*at].ended.is_none()).collect();
         let empty: Vec<bool> = self.workers.iter().map(Worker::is_empty).collect();
         let socks: Vec<_> = waiting.iter().map(|at| self.clients[*at].sock).collect();
-        format!("clients {waiting:?} at {socks:?} not done, workers empty {empty:?}, {} permits out", self.permits.open())
+        format!(
+            "clients {waiting:?} at {socks:?} not done, workers empty {empty:?}, {} permits out",
+            self.permits.open()
+        )
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Socket {
     told: bool,
     /// The peer speaks unasked, or resets what it has said.
     pub rude: bool,
+    /// The peer may not read what comes next.
+    pub deaf: bool,
     /// How many bytes the proxy had sent when it was told, while bytes nobody asked for (or an end) were there.
     pub warned_at: Option<usize>,
     /// Bytes the peer has written.
@@ -170,6 +172,7 @@ impl Net {
             lossy: false,
             told: false,
             rude: false,
+            deaf: false,
             warned_at: None,
             written: 0,
             tainted: None,
@@ -217,7 +220,7 @@ impl Net {
 
     /// What an event says of a socket now.
     pub fn ready(&self, id: usize) -> Ready {
-        let socket = & self.sockets[id];
+        let socket = &self.sockets[id];
         let failed = socket.opening == Opening::Failed;
         let open = socket.opening == Opening::Open;
         Ready {
@@ -358,7 +361,8 @@ impl Socket {
     /// Whether bytes or an end are under way to the proxy.
     pub fn has_wire(&self) -> bool {
         !self.wire.is_empty()
-            || (!self.dropped && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
+            || (!self.dropped
+                && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
     }
 }
 
@@ -507,7 +511,8 @@ impl Io for SimIo {
 
     fn resolve(&mut self, host: &str, key: Key) -> Lookup {
         let mut net = self.world.net();
-        let place = net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
+        let place =
+            net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
         let addresses: Addresses = place.doors.iter().map(|(ip, _)| *ip).collect();
         let (delay, found) = match place.dns {
             Dns::Known => return Lookup::Found(addresses),

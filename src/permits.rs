@@ -195,16 +195,6 @@ impl Permits {
         }
     }
 
-    /// Gives up every wait of a worker that has failed: the keys of the one in its place name other clients.
-    pub fn forget(&self, worker: WorkerId) {
-        let mut table = self.table();
-        let routes: Vec<Arc<str>> = table.routes.keys().cloned().collect();
-        for route in routes {
-            table.entry(&route).waiters.retain(|waiter| waiter.worker != worker);
-            self.settle(&mut table, &route);
-        }
-    }
-
     /// Routes at their limit that are waited for, and by how many, the longest wait first.
     pub fn blocked(&self) -> Vec<(Arc<str>, usize)> {
         let table = self.table();
@@ -409,20 +399,5 @@ mod tests {
         assert_eq!(first.next_use(0), NextUse::Serve(keys[3]));
         drop((first, grants));
         assert_eq!(permits.open(), 0);
-    }
-    #[test]
-    fn the_waits_of_a_failed_worker_are_forgotten() {
-        let (heard, permits) = permits(1, 9);
-        let route: Arc<str> = "a".into();
-        let keys = keys();
-        let permit = granted(&permits, &route, keys[0]).expect("room");
-        assert!(granted(&permits, &route, keys[1]).is_none());
-        assert!(matches!(permits.ask(&route, 1, keys[1]), Asked::Queued));
-        permits.forget(0);
-        drop(permit);
-        let grants = std::mem::take(&mut *heard.grants.lock().expect("test"));
-        assert_eq!(grants.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [1]);
-        drop(grants);
-        assert_eq!((permits.open(), permits.blocked()), (0, vec![]));
     }
 }

@@ -77,7 +77,6 @@ impl Seat {
                 }
                 Err(_) => {
                     self.stats().count(Counter::Panics);
-                    self.shared.permits.forget(self.id);
                     log::error!("worker {} failed and starts again; its connections were closed", self.id);
                 }
             }
@@ -107,7 +106,8 @@ impl Seat {
             Arc::clone(&shared.stats[self.id]),
             Arc::clone(&shared.permits),
             self.now(),
-        ))
+        )
+        .of_incarnation(self.stats().value(Counter::Panics) as u8))
     }
 
     fn work(&mut self) -> io::Result<()> {

@@ -15,7 +15,6 @@ use crate::time::Now;
 use crate::worker::Worker;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// A request that must not be repeated first asks a connection that was idle this long (microseconds) whether it is
 /// still there; below that, the events have told.
@@ -169,7 +168,6 @@ impl<I: Io> Worker<I> {
             leg: Leg::new(socket),
             client: Some(key),
             origin: destination.origin,
-            route: Arc::clone(&destination.route),
             permit,
             scan: HeadScan::default(),
             since: self.now,

@@ -8,7 +8,6 @@ use crate::permits::Permit;
 use crate::time::Now;
 use crate::wait::Wait;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// A client connection and the exchange it is in.
 #[derive(Debug)]
@@ -104,8 +103,6 @@ pub struct Upstream<S> {
     pub client: Option<Key>,
     /// The origin it belongs to.
     pub origin: Key,
-    /// Its route in the pool limits.
-    pub route: Arc<str>,
     /// The right to exist.
     pub permit: Permit,
     /// How far its inbound bytes were searched for the end of a head.

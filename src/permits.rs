@@ -1,12 +1,13 @@
 //! The limits of the upstream pool across all workers: a permit belongs to a connection, taken when it opens and
 //! returned when it closes, so that a warm exchange touches nothing here.
 //!
-//! Only at a limit does a worker enter the queue: first come, first served among those whose route has room.
+//! Only at a limit does a worker enter a queue, one a route: first come, first served among those whose route has room.
+//! Every step costs the same however many wait, so that one slow target with a thousand waiters slows no other.
 
 use crate::key::Key;
 use crate::setting::Setting;
 use crate::value;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,18 +50,37 @@ pub trait Herald: Send + Sync {
 /// The right to hold one upstream connection of a route; returned when dropped.
 pub struct Permit {
     permits: Arc<Permits>,
-    route: Arc<str>,
+    route: Arc<Route>,
+}
+
+/// What the permits of one route share.
+struct Route {
+    name: Arc<str>,
+    /// Length of the route's queue, readable without the lock.
+    waiting: AtomicUsize,
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Permit").field(&self.route).finish()
+        f.debug_tuple("Permit").field(&self.route.name).finish()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.permits.release(&self.route);
+        self.permits.release(&self.route.name);
+    }
+}
+
+impl Permit {
+    /// Whether anybody waits whom this connection could help: two relaxed loads, for the warm path.
+    pub fn is_wanted(&self) -> bool {
+        self.route.waiting.load(Relaxed) > 0 || self.permits.starving.load(Relaxed) > 0
+    }
+
+    /// What is to become of the connection, which has just become idle on `worker`.
+    pub fn next_use(&self, worker: WorkerId) -> NextUse {
+        self.permits.next_use(&self.route.name, worker)
     }
 }
 
@@ -73,142 +93,7 @@ pub enum Asked {
     Queued,
 }
 
-struct Waiter {
-    route: Arc<str>,
-    worker: WorkerId,
-    key: Key,
-}
-
-#[derive(Default)]
-struct Table {
-    open: HashMap<Arc<str>, usize>,
-    total: usize,
-    queue: VecDeque<Waiter>,
-}
-
-/// The shared counters and the queue.
-pub struct Permits {
-    per_route_max: usize,
-    total_max: usize,
-    table: Mutex<Table>,
-    /// Length of the queue, readable without the lock.
-    waiting: AtomicUsize,
-    herald: Box<dyn Herald>,
-}
-
-impl fmt::Debug for Permits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permits").field("waiting", &self.waiting).finish_non_exhaustive()
-    }
-}
-
-impl Permits {
-    /// Limits per route and in all.
-    pub fn new(per_route_max: usize, total_max: usize, herald: Box<dyn Herald>) -> Arc<Self> {
-        assert!(per_route_max > 0 && total_max > 0, "a pool without room serves nobody");
-        Arc::new(Self {
-            per_route_max,
-            total_max,
-            table: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            herald,
-        })
-    }
-
-    /// A panic elsewhere leaves the table consistent: every change is made whole under the lock.
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn permit(self: &Arc<Self>, route: &Arc<str>) -> Permit {
-        Permit { permits: Arc::clone(self), route: Arc::clone(route) }
-    }
-
-    /// Asks for a connection of `route` on behalf of the client `key` of `worker`.
-    pub fn ask(self: &Arc<Self>, route: &Arc<str>, worker: WorkerId, key: Key) -> Asked {
-        let mut table = self.table();
-        if self.has_room(&table, route) {
-            take(&mut table, route);
-            return Asked::Granted(self.permit(route));
-        }
-        table.queue.push_back(Waiter { route: Arc::clone(route), worker, key });
-        self.waiting.store(table.queue.len(), Relaxed);
-        drop(table);
-        self.herald.wanted(worker);
-        Asked::Queued
-    }
-
-    /// Gives up a wait. A grant that is already under way returns by itself.
-    pub fn give_up(&self, worker: WorkerId, key: Key) {
-        let mut table = self.table();
-        table.queue.retain(|waiter| (waiter.worker, waiter.key) != (worker, key));
-        self.waiting.store(table.queue.len(), Relaxed);
-    }
-
-    /// Whether anybody waits: one relaxed load, for the warm path.
-    pub fn anyone_waits(&self) -> bool {
-        self.waiting.load(Relaxed) > 0
-    }
-
-    /// What is to become of a connection of `route` on `worker` that has just become idle.
-    pub fn next_use(&self, route: &Arc<str>, worker: WorkerId) -> NextUse {
-        let mut table = self.table();
-        let Some(first) = self.first_helped(&table, route) else { return NextUse::Keep };
-        let waiter = &table.queue[first];
-        if waiter.worker != worker || waiter.route != *route {
-            return NextUse::Close;
-        }
-        let key = waiter.key;
-        table.queue.remove(first);
-        self.waiting.store(table.queue.len(), Relaxed);
-        NextUse::Serve(key)
-    }
-
-    /// Whether closing an idle connection of `route` would let a waiter go on.
-    pub fn would_help(&self, route: &Arc<str>) -> bool {
-        self.first_helped(&self.table(), route).is_some()
-    }
-
-    /// The first waiter that could go on if a connection of `route` closed.
-    fn first_helped(&self, table: &Table, route: &Arc<str>) -> Option<usize> {
-        table.queue.iter().position(|waiter| {
-            waiter.route == *route || table.open.get(&waiter.route).is_none_or(|n| *n < self.per_route_max)
-        })
-    }
-
-    fn has_room(&self, table: &Table, route: &Arc<str>) -> bool {
-        table.total < self.total_max && table.open.get(route).is_none_or(|n| *n < self.per_route_max)
-    }
-
-    /// Returns a permit and grants what has become possible. Dropping the grants of a vanished worker comes back
-    /// here, so the herald is called with the lock released.
-    fn release(self: &Arc<Self>, route: &Arc<str>) {
-        let mut table = self.table();
-        table.total -= 1;
-        let open = table.open.get_mut(route).expect("a permit's route is counted");
-        *open -= 1;
-        if *open == 0 {
-            table.open.remove(route);
-        }
-        let granted = table.queue.iter().position(|waiter| self.has_room(&table, &waiter.route));
-        let waiter = granted.and_then(|at| table.queue.remove(at));
-        if let Some(waiter) = &waiter {
-            take(&mut table, &waiter.route);
-            self.waiting.store(table.queue.len(), Relaxed);
-        }
-        drop(table);
-        if let Some(waiter) = waiter {
-            self.herald.granted(waiter.worker, (waiter.key, self.permit(&waiter.route)));
-        }
-    }
-
-    /// Connections open or opening: 0 when all have closed.
-    pub fn open(&self) -> usize {
-        self.table().total
-    }
-}
-
-/// What [`Permits::next_use`] decides.
+/// What [`Permit::next_use`] decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextUse {
     /// Nobody waits for it: it may stay pooled.
@@ -219,9 +104,187 @@ pub enum NextUse {
     Close,
 }
 
-fn take(table: &mut Table, route: &Arc<str>) {
-    table.total += 1;
-    *table.open.entry(Arc::clone(route)).or_insert(0) += 1;
+/// When somebody began to wait: a number that only grows.
+type Arrival = u64;
+
+struct Waiter {
+    arrival: Arrival,
+    worker: WorkerId,
+    key: Key,
+}
+
+/// A route with connections or waiters.
+struct Entry {
+    shared: Arc<Route>,
+    open: usize,
+    waiters: VecDeque<Waiter>,
+    /// In which list, and under which arrival, it stands in [`Table::firsts`].
+    listed: Option<(Obstacle, Arrival)>,
+}
+
+/// Which limit a route's waiters stand before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    Route,
+    Total,
+}
+
+#[derive(Default)]
+struct Table {
+    routes: HashMap<Arc<str>, Entry>,
+    total: usize,
+    arrivals: Arrival,
+    /// The routes that are waited for, by the arrival of their first waiter, for each [`Obstacle`].
+    firsts: [BTreeMap<Arrival, Arc<str>>; 2],
+}
+
+/// The shared counters and the queues.
+pub struct Permits {
+    per_route_max: usize,
+    total_max: usize,
+    table: Mutex<Table>,
+    /// Routes that stand before the total limit, readable without the lock.
+    starving: AtomicUsize,
+    herald: Box<dyn Herald>,
+}
+
+impl fmt::Debug for Permits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permits").field("starving", &self.starving).finish_non_exhaustive()
+    }
+}
+
+impl Permits {
+    /// Limits per route and in all.
+    pub fn new(per_route_max: usize, total_max: usize, herald: Box<dyn Herald>) -> Arc<Self> {
+        assert!(per_route_max > 0 && total_max > 0, "a pool without room serves nobody");
+        let (table, starving) = (Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { per_route_max, total_max, table, starving, herald })
+    }
+
+    /// A panic elsewhere leaves the table consistent: every change is made whole under the lock.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a connection of `route` on behalf of the client `key` of `worker`.
+    pub fn ask(self: &Arc<Self>, route: &Arc<str>, worker: WorkerId, key: Key) -> Asked {
+        let mut table = self.table();
+        let entry = table.entry(route);
+        if entry.open < self.per_route_max && table.total < self.total_max {
+            return Asked::Granted(self.take(&mut table, route));
+        }
+        table.arrivals += 1;
+        let arrival = table.arrivals;
+        table.entry(route).waiters.push_back(Waiter { arrival, worker, key });
+        self.settle(&mut table, route);
+        drop(table);
+        self.herald.wanted(worker);
+        Asked::Queued
+    }
+
+    /// Gives up the wait of `key` for `route`. A grant that is already under way returns by itself.
+    pub fn give_up(&self, route: &Arc<str>, worker: WorkerId, key: Key) {
+        let mut table = self.table();
+        let Some(entry) = table.routes.get_mut(route) else { return };
+        // Who waits longest gives up first.
+        if let Some(at) = entry.waiters.iter().position(|waiter| (waiter.worker, waiter.key) == (worker, key))
+        {
+            entry.waiters.remove(at);
+            self.settle(&mut table, route);
+        }
+    }
+
+    /// Routes at their limit that are waited for, and by how many, the longest wait first.
+    pub fn blocked(&self) -> Vec<(Arc<str>, usize)> {
+        let table = self.table();
+        table.firsts[Obstacle::Route as usize]
+            .values()
+            .map(|route| (Arc::clone(route), table.routes[route].waiters.len()))
+            .collect()
+    }
+
+    /// Whether anybody waits before the total limit: any connection that closes helps.
+    pub fn starves(&self) -> bool {
+        self.starving.load(Relaxed) > 0
+    }
+
+    fn next_use(&self, route: &Arc<str>, worker: WorkerId) -> NextUse {
+        let mut table = self.table();
+        let own = table.routes.get(route).and_then(|entry| entry.waiters.front()).map(|first| first.arrival);
+        let starving = table.firsts[Obstacle::Total as usize].keys().next().copied();
+        let Some(first) = own.into_iter().chain(starving).min() else { return NextUse::Keep };
+        let waiters = &mut table.entry(route).waiters;
+        match waiters.pop_front_if(|waiter| waiter.arrival == first && waiter.worker == worker) {
+            None => NextUse::Close,
+            Some(waiter) => {
+                self.settle(&mut table, route);
+                NextUse::Serve(waiter.key)
+            }
+        }
+    }
+
+    /// Counts a connection in and makes its permit.
+    fn take(self: &Arc<Self>, table: &mut Table, route: &Arc<str>) -> Permit {
+        table.total += 1;
+        let entry = table.entry(route);
+        entry.open += 1;
+        let shared = Arc::clone(&entry.shared);
+        self.settle(table, route);
+        Permit { permits: Arc::clone(self), route: shared }
+    }
+
+    /// Brings the lists and the numbers that are read without the lock in line with a route that has changed.
+    fn settle(&self, table: &mut Table, route: &Arc<str>) {
+        let Table { routes, firsts, .. } = table;
+        let Some(entry) = routes.get_mut(route) else { return };
+        let obstacle = if entry.open < self.per_route_max { Obstacle::Total } else { Obstacle::Route };
+        let wanted = entry.waiters.front().map(|first| (obstacle, first.arrival));
+        if entry.listed != wanted {
+            if let Some((obstacle, arrival)) = entry.listed {
+                firsts[obstacle as usize].remove(&arrival);
+            }
+            if let Some((obstacle, arrival)) = wanted {
+                firsts[obstacle as usize].insert(arrival, Arc::clone(route));
+            }
+            entry.listed = wanted;
+        }
+        entry.shared.waiting.store(entry.waiters.len(), Relaxed);
+        self.starving.store(firsts[Obstacle::Total as usize].len(), Relaxed);
+        if entry.open == 0 && entry.waiters.is_empty() {
+            routes.remove(route);
+        }
+    }
+
+    /// Returns a permit and grants what has become possible. Dropping the grant of a vanished worker comes back
+    /// here, so the herald is called with the lock released.
+    fn release(self: &Arc<Self>, route: &Arc<str>) {
+        let mut table = self.table();
+        table.total -= 1;
+        table.entry(route).open -= 1;
+        self.settle(&mut table, route);
+        let Some(first) = table.firsts[Obstacle::Total as usize].values().next().cloned() else { return };
+        let waiter = table.entry(&first).waiters.pop_front().expect("a starving route has a waiter");
+        let permit = self.take(&mut table, &first);
+        drop(table);
+        self.herald.granted(waiter.worker, (waiter.key, permit));
+    }
+
+    /// Connections open or opening: 0 when all have closed.
+    pub fn open(&self) -> usize {
+        self.table().total
+    }
+}
+
+impl Table {
+    fn entry(&mut self, route: &Arc<str>) -> &mut Entry {
+        self.routes.entry(Arc::clone(route)).or_insert_with(|| Entry {
+            shared: Arc::new(Route { name: Arc::clone(route), waiting: AtomicUsize::new(0) }),
+            open: 0,
+            waiters: VecDeque::new(),
+            listed: None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -282,7 +345,7 @@ mod tests {
         drop(grants);
         heard.grants.lock().expect("test").clear();
         assert_eq!(permits.open(), 0);
-        assert!(!permits.anyone_waits());
+        assert!(permits.blocked().is_empty() && !permits.starves());
     }
 
     #[test]
@@ -291,14 +354,50 @@ mod tests {
         let route: Arc<str> = "a".into();
         let keys = keys();
         let permit = granted(&permits, &route, keys[0]).expect("room");
-        assert_eq!(permits.next_use(&route, 0), NextUse::Keep);
+        assert_eq!(permit.next_use(0), NextUse::Keep);
         assert!(matches!(permits.ask(&route, 1, keys[1]), Asked::Queued));
         assert!(granted(&permits, &route, keys[2]).is_none());
-        assert_eq!(permits.next_use(&route, 0), NextUse::Close);
-        permits.give_up(1, keys[1]);
-        assert_eq!(permits.next_use(&route, 0), NextUse::Serve(keys[2]));
-        assert_eq!(permits.next_use(&route, 0), NextUse::Keep);
+        assert_eq!(permit.next_use(0), NextUse::Close);
+        permits.give_up(&route, 1, keys[1]);
+        assert_eq!(permit.next_use(0), NextUse::Serve(keys[2]));
+        assert_eq!(permit.next_use(0), NextUse::Keep);
         drop(permit);
+        assert_eq!(permits.open(), 0);
+    }
+
+    #[test]
+    fn a_blocked_route_stands_in_nobodys_way() {
+        let (heard, permits) = permits(1, 9);
+        let (slow, other): (Arc<str>, Arc<str>) = ("slow".into(), "other".into());
+        let keys = keys();
+        let held = granted(&permits, &slow, keys[0]).expect("room");
+        assert!(granted(&permits, &slow, keys[1]).is_none());
+        let free = granted(&permits, &other, keys[2]).expect("room");
+        assert!(held.is_wanted() && !free.is_wanted());
+        assert_eq!(free.next_use(0), NextUse::Keep);
+        assert_eq!(permits.blocked(), [(Arc::clone(&slow), 1)]);
+        drop(free);
+        assert!(heard.grants.lock().expect("test").is_empty());
+        permits.give_up(&slow, 0, keys[1]);
+        assert!(!held.is_wanted());
+    }
+
+    #[test]
+    fn before_the_total_limit_any_connection_that_closes_helps_the_first() {
+        let (heard, permits) = permits(2, 2);
+        let (a, b, c): (Arc<str>, Arc<str>, Arc<str>) = ("a".into(), "b".into(), "c".into());
+        let keys = keys();
+        let first = granted(&permits, &a, keys[0]).expect("room");
+        let second = granted(&permits, &b, keys[1]).expect("room");
+        assert!(granted(&permits, &c, keys[2]).is_none());
+        assert!(granted(&permits, &a, keys[3]).is_none());
+        assert!(permits.starves() && first.is_wanted() && second.is_wanted());
+        assert_eq!(first.next_use(0), NextUse::Close);
+        drop(second);
+        let grants = std::mem::take(&mut *heard.grants.lock().expect("test"));
+        assert_eq!(grants[0].1.0, keys[2]);
+        assert_eq!(first.next_use(0), NextUse::Serve(keys[3]));
+        drop((first, grants));
         assert_eq!(permits.open(), 0);
     }
 }

@@ -133,8 +133,13 @@ impl Pool {
     }
 
     /// Every idle connection, the longest idle of each origin first.
-    pub fn idle(&self) -> impl Iterator<Item = (Key, Key, &Arc<str>)> {
-        self.origins.iter().flat_map(|(key, o)| o.idle.iter().map(move |upstream| (key, *upstream, &o.name)))
+    pub fn idle(&self) -> impl Iterator<Item = Key> {
+        self.origins.iter().flat_map(|(_, origin)| origin.idle.iter().copied())
+    }
+
+    /// The longest idle connection to the origin called `name`.
+    pub fn oldest_idle_of(&self, name: &Arc<str>) -> Option<Key> {
+        self.origins.at(*self.by_name.get(name)?)?.idle.front().copied()
     }
 
     /// How many idle connections it holds.

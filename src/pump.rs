@@ -113,8 +113,8 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
                 client.since = turn.now;
             }
         }
-        // Requests that came before the end are answered first.
-        (Received::Over, ClientState::Idle) if !client.leg.pending().is_empty() => {}
+        // Requests sent before the end of the stream are still served.
+        (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
             return Err(Step::Close(Ending::Plain));
         }
@@ -416,8 +416,7 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
         }
         UpstreamState::Done if exchange.discarded.is_some() && upstream.is_some() => Some(Step::Drop),
         UpstreamState::Done => {
-            // The answer is out; the request goes on while the origin takes it, which one that has ended its stream
-            // does not.
+            // The answer is out; the request goes on while the origin takes it. One that has closed takes nothing.
             let lost = lost || upstream.is_some_and(|upstream| upstream.leg.ready.read_closed);
             let unsent = client.has_request_to_send() && upstream.is_some();
             let complete = match exchange.client() {

@@ -65,8 +65,10 @@ impl<I: Io> Worker<I> {
         for buf in [exchange.forward.take(), exchange.answer.take()].into_iter().flatten() {
             self.bufs.give_back(buf);
         }
-        if std::mem::take(&mut exchange.queued) {
-            self.permits.give_up(self.id, key);
+        if std::mem::take(&mut exchange.queued)
+            && let Some(destination) = &exchange.destination
+        {
+            self.permits.give_up(&destination.route, self.id, key);
         }
         exchange.permit = None;
         exchange.dial = None;
@@ -98,8 +100,8 @@ impl<I: Io> Worker<I> {
         }
         upstream.client = None;
         upstream.since = self.now;
-        if self.permits.anyone_waits() {
-            match self.permits.next_use(&upstream.route, self.id) {
+        if upstream.permit.is_wanted() {
+            match upstream.permit.next_use(self.id) {
                 NextUse::Keep => {}
                 NextUse::Close => {
                     self.drop_upstream(link);

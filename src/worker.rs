@@ -274,12 +274,21 @@ impl<I: Io> Worker<I> {
 
     /// Somebody waits for a permit: idle connections that stand in the way close.
     pub fn yield_idle(&mut self) {
-        while self.permits.anyone_waits() {
-            let helpful = self.pool.idle().find(|(_, _, route)| self.permits.would_help(route));
-            let Some((_, upstream, _)) = helpful else { break };
-            self.stats.count(Counter::IdleYielded);
-            self.drop_idle(upstream);
+        for (route, waiters) in self.permits.blocked() {
+            for _ in 0..waiters {
+                let Some(upstream) = self.pool.oldest_idle_of(&route) else { break };
+                self.yield_one(upstream);
+            }
         }
+        while self.permits.starves() {
+            let Some(upstream) = self.pool.idle().next() else { break };
+            self.yield_one(upstream);
+        }
+    }
+
+    fn yield_one(&mut self, upstream: Key) {
+        self.stats.count(Counter::IdleYielded);
+        self.drop_idle(upstream);
     }
 
     /// From the next turn on this configuration counts.
@@ -290,7 +299,7 @@ impl<I: Io> Worker<I> {
     /// Begins the shutdown: answers say `Connection: close`, idle connections end after a moment.
     pub fn drain(&mut self) {
         self.draining = true;
-        let idle: Vec<Key> = self.pool.idle().map(|(_, upstream, _)| upstream).collect();
+        let idle: Vec<Key> = self.pool.idle().collect();
         for upstream in idle {
             self.drop_idle(upstream);
         }

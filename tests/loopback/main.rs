@@ -1,0 +1,13 @@
+//! The real binary between real clients and real origins, over loopback, each once. What the bytes on the wire have to
+//! be is the business of the transcripts and the simulator; here it is shown that the world agrees.
+//!
+//! Every test has processes and a folder of its own; ports are chosen by the system; nothing waits for a fixed time,
+//! only for a condition and not for ever. `scripts/test` installs the programs used.
+
+mod clients;
+mod crowd;
+mod life;
+mod origin;
+mod process;
+mod raw;
+mod rude;

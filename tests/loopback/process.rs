@@ -1,0 +1,261 @@
+//! Processes and folders that end with their test: the proxy, nginx, the rude origin, and clients that run to their
+//! end.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The longest any condition is waited for: far more than a busy machine needs, so that a test fails and not hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until there is something to return.
+#[track_caller]
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A folder of a test; left for the reader when the test fails.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("apim-loopback-{}-{count}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            fs::remove_dir_all(&self.0).expect("the test made this folder");
+        }
+    }
+}
+
+/// A process that ends with its test.
+pub struct Running(Child);
+
+impl Running {
+    pub fn new(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process is there");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        until("the process ends", || self.0.try_wait().expect("it is our child"))
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("it is our child").is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, as the test wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a program to its end; what it printed, if it ended well.
+#[track_caller]
+pub fn output(command: &mut Command) -> String {
+    let done = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{command:?}: {}\n{out}\n{err}", done.status);
+    out.into_owned()
+}
+
+/// A program beside the tests' sources.
+pub fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loopback").join(name)
+}
+
+/// The binary, serving on a port of its own.
+pub struct Proxy {
+    pub process: Running,
+    pub address: SocketAddr,
+    folder: Folder,
+}
+
+impl Proxy {
+    /// Starts it with `settings`, each `key=value`; loopback targets are allowed.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = Folder::new();
+        let ready = folder.path("ready");
+        let log = File::create(folder.path("log")).expect("the folder is writable");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apim-proxy"));
+        command
+            .args(["--server.address=127.0.0.1", "--server.port=0", "--proxy.target.allow=127.0.0.1"])
+            .arg(format!("--server.ready-file={}", ready.display()))
+            .args(settings.iter().map(|setting| format!("--{setting}")))
+            .env_clear()
+            .current_dir(folder.path(""))
+            .stderr(log.try_clone().expect("a descriptor is free"))
+            .stdout(log);
+        let mut process = Running::new(&mut command);
+        let text = until("the proxy is ready", || {
+            assert!(!process.has_ended(), "the proxy ended: {}", folder.text("log"));
+            fs::read_to_string(&ready).ok()
+        });
+        let address =
+            text.lines().find_map(|line| line.strip_prefix("listen ")).expect("a listener is named");
+        Self { process, address: address.parse().expect("an address is named"), folder }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn log(&self) -> String {
+        self.folder.text("log")
+    }
+
+    /// Asks for the statistics, and waits until `counter` has the value.
+    #[track_caller]
+    pub fn counts(&self, counter: &str, value: u64) {
+        let wanted = format!("{counter} {value}");
+        until(&format!("the log says {wanted}"), || {
+            self.process.signal(Signal::USR1);
+            let log = self.log();
+            let last = log.rsplit("statistics\n").next()?;
+            last.lines().any(|line| line.trim() == wanted).then_some(())
+        });
+    }
+
+    /// Sends SIGTERM and waits until the shutdown has begun.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+        until("the shutdown has begun", || self.log().contains("shutting down: ").then_some(()));
+    }
+}
+
+/// nginx as an origin: files of its folder, PUT into `/up`, and a page of one kilobyte at `/1k`.
+pub struct Nginx {
+    _process: Running,
+    pub address: SocketAddr,
+    pub folder: Folder,
+}
+
+impl Nginx {
+    pub fn start() -> Self {
+        let folder = Folder::new();
+        fs::create_dir_all(folder.path("www/up")).expect("the folder is writable");
+        // Ports below the ephemeral range; whether one is free is for nginx to find out.
+        let first = 10_000 + std::process::id() % 10_000;
+        for port in first..first + 100 {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
+            if let Some(process) = Self::try_start(&folder, address) {
+                return Self { _process: process, address, folder };
+            }
+        }
+        panic!("nginx finds no port: {}", folder.text("error.log"));
+    }
+
+    fn try_start(folder: &Folder, address: SocketAddr) -> Option<Running> {
+        let token = format!("{}-{address}", folder.0.display());
+        let root = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let body = "x".repeat(1024);
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {};", folder.path(name).display()))
+            .concat();
+        let configuration = format!(
+            "daemon off; master_process off; worker_rlimit_nofile 4096; pid {pid}; {root}
+            events {{ worker_connections 2048; }}
+            http {{ access_log off; {temporary} keepalive_requests 1000000; default_type text/plain;
+                server {{ listen {address} backlog=4096; root {www}; client_max_body_size 0;
+                    location = /1k {{ return 200 \"{body}\"; }}
+                    location = /token {{ return 200 \"{token}\"; }}
+                    location /up {{ dav_methods PUT; }} }} }}",
+            pid = folder.path("nginx.pid").display(),
+            www = folder.path("www").display(),
+        );
+        fs::write(folder.path("nginx.conf"), configuration).expect("the folder is writable");
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut process = Running::new(
+            Command::new("nginx")
+                .env("PATH", path)
+                .arg("-e")
+                .arg(folder.path("error.log"))
+                .arg("-p")
+                .arg(folder.path(""))
+                .arg("-c")
+                .arg(folder.path("nginx.conf"))
+                .stderr(Stdio::null()),
+        );
+        until("nginx answers or ends", || {
+            if process.has_ended() {
+                return Some(false);
+            }
+            crate::raw::Client::try_connect(address)?
+                .ask_for_body("/token")
+                .map(|body| body == token.as_bytes())
+        })
+        .then_some(process)
+    }
+}
+
+/// The rude origin, whose manners are chosen by the path; see `rude_origin.py`.
+pub struct Rude {
+    process: Running,
+    pub address: SocketAddr,
+}
+
+impl Rude {
+    pub fn start() -> Self {
+        let mut command = Command::new("python3");
+        let mut process =
+            Running::new(command.arg("-u").arg(source("rude_origin.py")).stdout(Stdio::piped()));
+        let mut line = String::new();
+        let out = process.0.stdout.take().expect("standard output is a pipe");
+        BufReader::new(out).read_line(&mut line).expect("the origin names its port");
+        let port: u16 = line.trim().parse().expect("the origin names its port");
+        Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }
+    }
+
+    /// Lets those go on that wait for it.
+    pub fn go_on(&self) {
+        let mut stream = TcpStream::connect(self.address).expect("the origin listens");
+        std::io::Write::write_all(&mut stream, b"GET /go HTTP/1.1\r\n\r\n").expect("the origin reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the origin answers");
+        assert!(
+            self.process.pid().as_raw_nonzero().get() > 0 && answer.starts_with("HTTP/1.1 200"),
+            "{answer}"
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! What must have been true of a run, judged from the bytes alone: every answer a client got is its own, every request
+//! an origin saw is one that some client made, once, and whatever else happened is a fault that was dealt.
+
+use super::answer::{After, Finish, Flaw, Timing};
+use super::peer_client::{ClientPeer, Ended};
+use super::peer_origin::{RUDE_ANSWER, id_of};
+use super::plan::{Own, Plan};
+use super::reader::Message;
+use super::run::Sim;
+use super::script::{Mood, Slip};
+use apim_proxy::stats::Counter;
+
+/// One time that an origin saw something of a request.
+#[derive(Clone, Copy, Debug)]
+struct Sighting {
+    id: usize,
+    sock: usize,
+    /// It was not the first request of its connection.
+    reused: bool,
+    /// Something was said or done on the connection that belongs to no answer.
+    tainted: bool,
+    complete: bool,
+}
+
+/// Judges a finished run.
+pub fn judge(sim: &Sim) {
+    let sightings = judge_origins(sim);
+    judge_attempts(sim, &sightings);
+    for client in &sim.clients {
+        Verdict { sim, client, sightings: &sightings }.judge();
+    }
+    judge_stats(sim);
+}
+
+fn judge_origins(sim: &Sim) -> Vec<Sighting> {
+    let plans = &sim.script.plans;
+    let net = sim.world.net();
+    let mut sightings = Vec::new();
+    for (sock, socket) in net.sockets.iter().enumerate().filter(|(_, s)| s.place.is_some()) {
+        let mut at = 0;
+        while at < socket.log.len() {
+            let bytes = &socket.log[at..];
+            let allowed = |plan: &Plan| plan.reaches && plan.place == socket.place;
+            let prefixed = |plan: &&Plan| allowed(plan) && plan.images.iter().any(|i| i.starts_with(bytes));
+            let id = id_of(bytes).or_else(|| plans.iter().find(prefixed).map(|plan| plan.id));
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
+            let id = id.unwrap_or_else(|| panic!("s{sock}: nobody asked for {text:?}"));
+            let plan = plans.get(id).unwrap_or_else(|| panic!("s{sock}: a request made of bait: {text:?}"));
+            assert!(allowed(plan), "s{sock}: request {id} must not come here");
+            let whole = plan.images.iter().find(|image| plan.completes && bytes.starts_with(image));
+            let partial = plan.images.iter().any(|image| image.starts_with(bytes));
+            assert!(whole.is_some() || partial, "s{sock}: request {id} was changed: {text:?}");
+            let late = socket.warned_at.is_some_and(|warned| at > 0 && at >= warned);
+            assert!(!late, "s{sock}: request {id} went out on a connection known to be spoilt");
+            sightings.push(Sighting {
+                id,
+                sock,
+                reused: at > 0,
+                tainted: socket.tainted.is_some(),
+                complete: whole.is_some(),
+            });
+            at += whole.map_or(bytes.len(), Vec::len);
+        }
+    }
+    sightings
+}
+
+/// At most one sighting, or two by the retry rule.
+fn judge_attempts(sim: &Sim, sightings: &[Sighting]) {
+    for plan in &sim.script.plans {
+        let seen: Vec<&Sighting> = sightings.iter().filter(|sighting| sighting.id == plan.id).collect();
+        let calm = sim.script.mood == Mood::Calm;
+        assert!(!calm || seen.iter().all(|seen| seen.complete), "request {}: {seen:?}", plan.id);
+        if let [first, _] = seen[..] {
+            assert!(first.reused, "request {} was repeated after a fresh connection: {seen:?}", plan.id);
+            assert!(plan.idempotent, "request {} must not be repeated: {seen:?}", plan.id);
+            assert!(first.tainted, "request {} was repeated without need: {seen:?}", plan.id);
+        }
+        assert!(seen.len() <= 2, "request {} was repeated twice: {seen:?}", plan.id);
+    }
+}
+
+fn judge_stats(sim: &Sim) {
+    let sum = |counter| sim.stats.iter().map(|stats| stats.value(counter)).sum::<u64>();
+    let requests = sum(Counter::Requests);
+    let ended = sum(Counter::Answers) + sum(Counter::Aborted) + sum(Counter::ClientGone);
+    let refusals = sum(Counter::Refusals);
+    let story = format!("{requests} requests, {ended} ended, {refusals} refusals");
+    assert!(ended <= requests && requests <= ended + refusals, "{story}");
+    if sim.script.mood == Mood::Calm {
+        assert_eq!((sum(Counter::Answers), refusals), (requests, 0), "{story}");
+    }
+    let net = sim.world.net();
+    let bytes = |upstream: bool| -> u64 {
+        let side = net.sockets.iter().filter(|socket| socket.place.is_some() == upstream);
+        side.map(|socket| socket.log.len() as u64).sum()
+    };
+    assert_eq!(sum(Counter::BytesToClients), bytes(false), "bytes to clients");
+    assert_eq!(sum(Counter::BytesToUpstreams), bytes(true), "bytes to upstreams");
+}
+
+/// The judgement of one client's connection.
+struct Verdict<'a> {
+    sim: &'a Sim,
+    client: &'a ClientPeer,
+    sightings: &'a [Sighting],
+}
+
+impl Verdict<'_> {
+    fn judge(&self) {
+        let mut at = 0;
+        let mut interims = 0;
+        let mut closed = false;
+        for message in &self.client.reader.messages {
+            assert!(!closed, "{}: bytes after the last answer", self.name(at));
+            let plan =
+                self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
+            let bytes = &self.client.got[message.start..message.end];
+            if (100..200).contains(&message.status) {
+                assert!(!plan.version10, "{}: HTTP/1.0 knows no interim answers", self.name(at));
+                let expected = plan.answer.interims.get(interims).map(Vec::as_slice);
+                assert_eq!(Some(bytes), expected, "{}: interim answer", self.name(at));
+                interims += 1;
+                continue;
+            }
+            match &message.code {
+                Some(code) => self.judge_own(at, plan, message, code),
+                None => self.judge_relayed(at, plan, message, bytes, interims),
+            }
+            (at, interims, closed) = (at + 1, 0, message.closes || plan.last);
+        }
+        self.judge_rest(at, closed);
+    }
+
+    fn name(&self, at: usize) -> String {
+        format!("client s{:?} request {:?}", self.client.sock, self.client.script.plans.get(at))
+    }
+
+    fn plan(&self, at: usize) -> Option<&Plan> {
+        self.client.script.plans.get(at).map(|id| &self.sim.script.plans[*id])
+    }
+
+    /// How much of its `at`-th request the client has sent.
+    fn sent(&self, at: usize) -> usize {
+        match at.cmp(&self.client.at) {
+            std::cmp::Ordering::Less => usize::MAX,
+            std::cmp::Ordering::Equal => self.client.sent,
+            std::cmp::Ordering::Greater => 0,
+        }
+    }
+
+    fn slipped_at(&self, at: usize) -> bool {
+        match self.client.script.slip {
+            Some(Slip::End(n, _) | Slip::Reset(n, _) | Slip::Stall(n, _)) => n == at && self.client.slipped,
+            Some(Slip::ResetReading(_) | Slip::Deaf(_)) | None => false,
+        }
+    }
+
+    /// It went out on a connection that the origin spoilt meanwhile.
+    fn spoilt(&self, plan: &Plan) -> bool {
+        self.sightings.iter().any(|s| s.id == plan.id && s.reused && s.tainted)
+    }
+
+    fn judge_own(&self, at: usize, plan: &Plan, message: &Message, code: &str) {
+        let own: Own = (message.status, code.to_owned().leak());
+        let mut allowed = plan.own.clone();
+        let script = &self.sim.script;
+        if self.slipped_at(at) {
+            allowed.extend([(400, "bad_request"), (408, "request_timeout")]);
+        }
+        if self.client.rejected {
+            allowed.push((503, "overloaded"));
+        }
+        if script.stalls {
+            allowed.extend([(503, "pool_timeout"), (408, "request_timeout")]);
+        }
+        if self.spoilt(plan) {
+            allowed.push((502, "bad_response"));
+            if !plan.idempotent || plan.has_body {
+                allowed.extend([(502, "no_response"), (502, "upstream_reset"), (502, "response_truncated")]);
+            }
+        }
+        if loses(plan) {
+            allowed.extend([(502, "no_response"), (502, "upstream_reset"), (502, "response_truncated")]);
+        }
+        assert!(allowed.contains(&own), "{}: {own:?} is not among {allowed:?}", self.name(at));
+        assert!(self.sent(at) > 0 || self.client.rejected, "{}: answered before it was asked", self.name(at));
+    }
+
+    fn judge_relayed(&self, at: usize, plan: &Plan, message: &Message, bytes: &[u8], interims: usize) {
+        let name = self.name(at);
+        assert!(self.sent(at) >= plan.head_len, "{name}: answered before it was asked");
+        if bytes.ends_with(b"RUDE") && self.spoilt(plan) && self.is_rude(bytes) {
+            return;
+        }
+        let text = || String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
+        let image = self.images(plan).into_iter().find(|image| image == bytes);
+        assert!(image.is_some(), "{name}: not its answer: {}", text());
+        assert!(self.sightings.iter().any(|s| s.id == plan.id), "{name}: an answer to a request nobody saw");
+        assert!(!plan.answer.is_flawed(), "{name}: {:?} looks complete", plan.answer.flaw);
+        let expected = if plan.version10 { 0 } else { plan.answer.interims.len() };
+        assert_eq!(interims, expected, "{name}: interim answers");
+        let must = !plan.keep_alive || plan.answer.finish == Finish::Close;
+        let script = &self.sim.script;
+        let may = must || script.requests_max.is_some() || self.sim.drained || is_early(plan);
+        assert!(!must || message.closes, "{name}: the connection must close");
+        assert!(may || !message.closes, "{name}: the connection must not close");
+        let kept = bytes[..message.head_end - message.start].ends_with(b"Connection: keep-alive\r\n\r\n");
+        assert_eq!(kept, plan.version10 && !message.closes, "{name}: keep-alive is for HTTP/1.0");
+    }
+
+    fn is_rude(&self, bytes: &[u8]) -> bool {
+        let rude = &RUDE_ANSWER[..RUDE_ANSWER.len() - 6];
+        bytes.starts_with(rude)
+    }
+
+    /// The answer as the client may see it.
+    fn images(&self, plan: &Plan) -> Vec<Vec<u8>> {
+        let lines = [&b""[..], b"Connection: close\r\n", b"Connection: keep-alive\r\n"];
+        lines.map(|line| [&plan.answer.head, line, b"\r\n", &plan.answer.body].concat()).into()
+    }
+
+    /// What stands behind the last complete answer, and what is missing.
+    fn judge_rest(&self, at: usize, closed: bool) {
+        let rest = &self.client.got[self.client.reader.complete_to()..];
+        let Some(plan) = self.plan(at) else {
+            assert!(rest.is_empty(), "{}: bytes nobody asked for", self.name(at));
+            return;
+        };
+        if closed {
+            // The answer to a HEAD that was refused before it was read has a body.
+            let head = at > 0 && self.plan(at - 1).is_some_and(|plan| plan.is_head);
+            assert!(rest.is_empty() || head, "{}: bytes after the last answer", self.name(at));
+            return;
+        }
+        let name = self.name(at);
+        let ended = self.client.ended.expect("the run is over");
+        let script = &self.sim.script;
+        let excused = ended == Ended::Left
+            || self.client.slipped
+            || self.client.rejected
+            || script.stalls
+            || self.sim.drained
+            || self.is_lossy();
+        if rest.is_empty() {
+            let unasked = self.sent(at) == 0;
+            let cut = (plan.may_be_cut() || loses(plan)) && ended == Ended::Reset;
+            assert!(excused || unasked || cut, "{name}: never answered ({ended:?})");
+            return;
+        }
+        let own = rest.windows(15).any(|window| window == b"X-Proxy-Error: ") || rest.len() < 100;
+        let images = self.images(plan);
+        let is_prefix = images.iter().chain(&plan.answer.interims).any(|image| image.starts_with(rest));
+        let text = String::from_utf8_lossy(&rest[..rest.len().min(400)]).into_owned();
+        assert!(is_prefix || own || self.spoilt(plan), "{name}: not its answer: {text}");
+        let cut = plan.may_be_cut() || loses(plan);
+        assert!(excused || cut || self.spoilt(plan), "{name}: cut off ({ended:?}): {text}");
+        let open_end = self.client.reader.unfinished().is_some_and(|message| message.until_close);
+        assert!(!open_end || ended != Ended::Orderly, "{name}: a truncated answer looks complete");
+    }
+
+    fn is_lossy(&self) -> bool {
+        self.client.sock.is_some_and(|sock| self.sim.world.net().sockets[sock].lossy)
+    }
+}
+
+/// The answer may begin before the request is complete.
+fn is_early(plan: &Plan) -> bool {
+    matches!(plan.answer.timing, Timing::Early { .. })
+}
+
+/// The origin resets its connection so soon that its answer may be lost on the way.
+fn loses(plan: &Plan) -> bool {
+    let resets = matches!(plan.answer.after, After::Leave { reset: true, .. });
+    let leaves = matches!(plan.answer.after, After::Close | After::Leave { .. });
+    plan.answer.flaw != Flaw::Silent && (resets || (leaves && is_early(plan)))
+}

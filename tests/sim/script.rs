@@ -1,0 +1,297 @@
+//! What a seed means: limits, names, clients, and which request gets which answer. Everything is decided before the
+//! first step, so that a trace can be read beside it.
+
+use super::plan::{self, Own, Plan};
+use super::rng::Rng;
+use std::net::IpAddr;
+
+/// Which faults a seed deals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// Everybody behaves: every answer is due whole.
+    Calm,
+    /// Clients misbehave.
+    Clients,
+    /// Origins, names and addresses misbehave.
+    Origins,
+    /// Everything at once, stalls, drain and reload included.
+    Wild,
+}
+
+/// How a name is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dns {
+    Known,
+    /// After so many microseconds; found or not.
+    Later(u64, bool),
+    Unknown,
+    Never,
+}
+
+/// What an address does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Open after so many microseconds.
+    Open(u64),
+    /// Refused at once, within `connect`.
+    Shut,
+    /// Refused after so many microseconds.
+    ShutLater(u64),
+    /// Never answers.
+    Silent,
+}
+
+/// A place requests go to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+    /// Path prefix of the target.
+    pub base: &'static str,
+    pub dns: Dns,
+    pub doors: Vec<(IpAddr, Door)>,
+    /// What a request to it may be told instead of an answer.
+    pub own: Vec<Own>,
+    /// Whether an exchange can get through at all.
+    pub reachable: bool,
+}
+
+/// Sizes of reads and writes of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    One,
+    UpTo(usize),
+    Whole,
+}
+
+impl Grain {
+    pub fn size(self, rng: &mut Rng) -> usize {
+        match self {
+            Self::One => 1,
+            Self::UpTo(max) => rng.range(1, max),
+            Self::Whole => usize::MAX,
+        }
+    }
+}
+
+/// What a client does when it has all its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    Close,
+    /// Shuts its sending side as soon as everything is sent, and reads on.
+    HalfClose,
+    /// Waits until the proxy closes.
+    Wait,
+    Reset,
+}
+
+/// What a client does wrong at some byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slip {
+    /// Ends its stream after so many bytes of this request.
+    End(usize, usize),
+    Reset(usize, usize),
+    /// Sends no more and waits.
+    Stall(usize, usize),
+    /// Resets after so many bytes of answers.
+    ResetReading(usize),
+    /// Reads no more after so many bytes of answers, until the proxy gives up.
+    Deaf(usize),
+}
+
+#[derive(Clone, Debug)]
+pub struct ClientScript {
+    /// Indices of its requests.
+    pub plans: Vec<usize>,
+    pub pipelines: bool,
+    pub write: Grain,
+    pub read: Grain,
+    pub leave: Leave,
+    pub slip: Option<Slip>,
+    /// When it connects, in steps.
+    pub starts: usize,
+    pub room: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub mood: Mood,
+    pub workers: usize,
+    pub clients_max: usize,
+    pub exchanges_max: usize,
+    pub large_max: usize,
+    pub per_route: usize,
+    pub total: usize,
+    pub requests_max: Option<u32>,
+    pub places: Vec<Place>,
+    pub clients: Vec<ClientScript>,
+    pub plans: Vec<Plan>,
+    pub origin_write: Grain,
+    pub origin_read: Grain,
+    /// Room of every socket that a worker sends through.
+    pub tx_room: usize,
+    pub drain_at: Option<usize>,
+    pub reload_at: Option<usize>,
+    /// Somebody waits without end: limits and clocks may hit bystanders.
+    pub stalls: bool,
+    /// Kernel events are split, merged, late and sometimes about nothing.
+    pub noise: bool,
+}
+
+fn grain(rng: &mut Rng) -> Grain {
+    match rng.below(6) {
+        0 => Grain::One,
+        1 => Grain::UpTo(7),
+        2 => Grain::UpTo(100),
+        3 => Grain::UpTo(5000),
+        _ => Grain::Whole,
+    }
+}
+
+fn doors(rng: &mut Rng, mood: Mood, index: usize) -> Vec<(IpAddr, Door)> {
+    let faulty = matches!(mood, Mood::Origins | Mood::Wild);
+    let count = if rng.one_in(3) { rng.range(2, 3) } else { 1 };
+    (0..count)
+        .map(|n| {
+            let address: IpAddr = match rng.below(3) {
+                0 => format!("fd00:1::{index}:{n}").parse().expect("an address"),
+                _ => format!("10.{index}.0.{n}").parse().expect("an address"),
+            };
+            let door = match rng.below(if faulty { 12 } else { 6 }) {
+                6 | 7 => Door::Shut,
+                8 | 9 => Door::ShutLater(rng.range(1, 50_000) as u64),
+                10 if mood == Mood::Wild => Door::Silent,
+                0 => Door::Open(rng.range(1, 50_000) as u64),
+                _ => Door::Open(0),
+            };
+            (address, door)
+        })
+        .collect()
+}
+
+fn place(rng: &mut Rng, mood: Mood, index: usize) -> Place {
+    let doors = doors(rng, mood, index);
+    let dns = match rng.below(if mood == Mood::Wild { 14 } else { 8 }) {
+        0 | 1 => Dns::Later(rng.range(1, 50_000) as u64, true),
+        8 => Dns::Unknown,
+        9 => Dns::Later(rng.range(1, 50_000) as u64, false),
+        10 => Dns::Never,
+        _ => Dns::Known,
+    };
+    let mut own: Vec<Own> = doors
+        .iter()
+        .filter_map(|(_, door)| match door {
+            Door::Open(_) => None,
+            Door::Shut | Door::ShutLater(_) => Some((502, "connect_refused")),
+            Door::Silent => Some((504, "connect_timeout")),
+        })
+        .collect();
+    let mut reachable = doors.iter().any(|(_, door)| matches!(door, Door::Open(_)));
+    match dns {
+        Dns::Known | Dns::Later(_, true) => {}
+        Dns::Unknown | Dns::Later(_, false) => (own, reachable) = (vec![(502, "dns_failed")], false),
+        Dns::Never => (own, reachable) = (vec![(504, "dns_timeout")], false),
+    }
+    let port = rng.pick(&[80, 81, 8080]);
+    let base = rng.pick(&["", "", "/base", "/v1/api/"]);
+    Place { host: format!("{}.test", ["a", "b", "c", "d"][index]), port, base, dns, doors, own, reachable }
+}
+
+/// Places nobody may reach.
+fn forbidden() -> Vec<Place> {
+    let denied = vec![(403, "target_denied")];
+    [("meta.test", "169.254.169.254"), ("self.test", "10.99.0.1"), ("loop.test", "127.0.0.1")]
+        .map(|(host, address)| Place {
+            host: host.into(),
+            port: 9000,
+            base: "",
+            dns: Dns::Known,
+            doors: vec![(address.parse().expect("an address"), Door::Open(0))],
+            own: denied.clone(),
+            reachable: false,
+        })
+        .into()
+}
+
+fn slip(rng: &mut Rng, plans: &[usize], all: &[Plan], stalls: bool) -> Slip {
+    let at = rng.below(plans.len());
+    let len = all[plans[at]].wire.len();
+    let byte = rng.below(len);
+    match rng.below(if stalls { 6 } else { 3 }) {
+        0 => Slip::End(at, byte),
+        1 => Slip::Reset(at, byte),
+        2 => Slip::ResetReading(rng.below(400)),
+        3 | 4 => Slip::Stall(at, byte),
+        _ => Slip::Deaf(rng.below(400)),
+    }
+}
+
+impl Script {
+    pub fn new(seed: u64, mood: Mood) -> Self {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let wild = mood == Mood::Wild;
+        let mut places: Vec<Place> = (0..rng.range(1, 3)).map(|index| place(rng, mood, index)).collect();
+        let own_places = places.len();
+        places.extend(forbidden());
+        let stalls = wild && rng.one_in(2);
+        let reload_at = (wild && rng.one_in(4)).then(|| rng.range(5, 400));
+        let large_max = rng.below(4);
+        let mut script = Self {
+            mood,
+            workers: rng.range(1, 3),
+            clients_max: if wild && rng.one_in(4) { rng.range(1, 3) } else { 100 },
+            exchanges_max: rng.range(1, 4),
+            large_max,
+            per_route: rng.range(1, 3),
+            total: rng.range(1, 6),
+            requests_max: (wild && rng.one_in(6)).then(|| rng.range(1, 3) as u32),
+            places,
+            clients: Vec::new(),
+            plans: Vec::new(),
+            origin_write: grain(rng),
+            origin_read: grain(rng),
+            tx_room: rng.pick(&[1, 13, 200, 4000, 65_536, 1_000_000]),
+            drain_at: (wild && rng.one_in(4)).then(|| rng.range(1, 600)),
+            reload_at,
+            stalls: false,
+            noise: rng.one_in(2),
+        };
+        let fine = [script.origin_write, script.origin_read].contains(&Grain::One) || script.tx_room < 100;
+        for client in 0..rng.range(1, 6) {
+            let (write, read) = (grain(rng), grain(rng));
+            let size_max = if fine || write == Grain::One || read == Grain::One { 600 } else { 120_000 };
+            let plans: Vec<usize> = (0..rng.range(1, 5))
+                .map(|_| {
+                    let context =
+                        plan::Context { mood, stalls, size_max, reloads: reload_at.is_some(), own_places };
+                    let id = script.plans.len();
+                    script.plans.push(plan::plan(rng, id, client, &script.places, &context));
+                    id
+                })
+                .collect();
+            let slips = matches!(mood, Mood::Clients | Mood::Wild) && rng.one_in(3);
+            let slip = slips.then(|| slip(rng, &plans, &script.plans, stalls));
+            script.clients.push(ClientScript {
+                pipelines: rng.one_in(3),
+                write,
+                read,
+                leave: rng.pick(&[Leave::Close, Leave::Close, Leave::HalfClose, Leave::Wait, Leave::Reset]),
+                slip,
+                starts: if rng.one_in(2) { 0 } else { rng.below(60) },
+                room: rng.pick(&[1, 50, 3000, 65_536]),
+                plans,
+            });
+        }
+        script.stalls = script.has_stalls(own_places);
+        script
+    }
+
+    fn has_stalls(&self, own_places: usize) -> bool {
+        let deaf = |c: &ClientScript| matches!(c.slip, Some(Slip::Stall(..) | Slip::Deaf(_)));
+        let silent = |p: &Place| p.dns == Dns::Never || p.doors.iter().any(|(_, d)| *d == Door::Silent);
+        self.clients.iter().any(deaf)
+            || self.places[..own_places].iter().any(silent)
+            || self.plans.iter().any(Plan::stalls)
+    }
+}

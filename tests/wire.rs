@@ -89,6 +89,17 @@ fn every_file_is_played() {
     assert_eq!(files.collect::<BTreeSet<_>>(), FILES.iter().map(|&file| file.to_owned()).collect());
 }
 
+/// `pending` holds what should happen and does not yet; it is read, so that it stays readable, and not played.
+#[test]
+fn pending_transcripts_can_be_read() {
+    for entry in fs::read_dir(folder().join("pending")).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let text = fs::read_to_string(&path).expect("it can be read");
+        let read = transcript::parse(&text).unwrap_or_else(|what| panic!("{}: {what}", path.display()));
+        assert!(!read.is_empty(), "{} holds nothing", path.display());
+    }
+}
+
 /// Every transcript as `file/name`.
 fn names() -> Vec<String> {
     let mut names: Vec<String> = Vec::new();

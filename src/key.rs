@@ -56,19 +56,28 @@ pub struct Slots<T> {
     slab: Slab<(u32, T)>,
     /// Generation the next occupant of each slot gets.
     generations: Vec<u32>,
+    /// Generation of a slot's first occupant.
+    first: u32,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slab: Slab::new(), generations: Vec::new() }
+        Self::of_incarnation(0)
     }
 }
 
 impl<T> Slots<T> {
+    /// Slots of a worker that took the place of `incarnation` failed ones: keys of theirs that are still on their way
+    /// name nobody.
+    pub fn of_incarnation(incarnation: u8) -> Self {
+        let first = (u32::from(incarnation) << 24) & GENERATION_MASK;
+        Self { slab: Slab::new(), generations: Vec::new(), first }
+    }
+
     /// The key the next [`Slots::insert`] will return.
     pub fn next_key(&self) -> Key {
         let index = self.slab.vacant_key();
-        let generation = self.generations.get(index).copied().unwrap_or(0);
+        let generation = self.generations.get(index).copied().unwrap_or(self.first);
         Key { index: u32::try_from(index).expect("fewer than 2^32 sockets"), generation }
     }
 
@@ -76,7 +85,7 @@ impl<T> Slots<T> {
     pub fn insert(&mut self, occupant: T) -> Key {
         let key = self.next_key();
         if key.index() == self.generations.len() {
-            self.generations.push(0);
+            self.generations.push(self.first);
         }
         self.slab.insert((key.generation, occupant));
         key
@@ -127,6 +136,14 @@ mod tests {
                 assert_eq!(Key::from_token(key.token(side)), (side, key));
             }
         }
+    }
+
+    #[test]
+    fn keys_of_a_failed_worker_name_nobody() {
+        let old = Slots::default().insert(());
+        let mut slots = Slots::of_incarnation(1);
+        let new = slots.insert(());
+        assert_eq!((slots.at(old), slots.at(new)), (None, Some(&())));
     }
 
     #[test]

@@ -66,6 +66,13 @@ pub struct Worker<I: Io> {
 }
 
 impl<I: Io> Worker<I> {
+    /// The same worker, as the successor of `incarnation` failed ones: no event or grant of theirs finds anybody.
+    pub fn of_incarnation(mut self, incarnation: u8) -> Self {
+        self.clients = Slots::of_incarnation(incarnation);
+        self.upstreams = Slots::of_incarnation(incarnation);
+        self
+    }
+
     /// A worker that serves nobody yet.
     pub fn new(
         io: I,

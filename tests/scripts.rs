@@ -33,8 +33,15 @@ impl From<Output> for Said {
 }
 
 fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> Said {
-    Command::new(program).args(arguments).current_dir("/").output().expect("the program starts").into()
+    run_in("/", program, arguments)
 }
+
+fn run_in(folder: impl AsRef<Path>, program: impl AsRef<OsStr>, arguments: &[&str]) -> Said {
+    Command::new(program).args(arguments).current_dir(folder).output().expect("the program starts").into()
+}
+
+/// Words that run the rest as the user without rights; only root can.
+const AS_NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 
 fn install(home: &Path) -> Said {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install.sh");
@@ -249,10 +256,7 @@ fn another_users_files_are_explained() {
     if fs::metadata(&here.home).unwrap().uid() != 0 {
         return;
     }
-    let nobody = |script: &str| {
-        let script = here.path(script);
-        run("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "--", &script])
-    };
+    let nobody = |script: &str| run(AS_NOBODY[0], &[&AS_NOBODY[1..], &[&here.path(script)]].concat());
     fs::set_permissions(
         here.path("conf/application.properties"),
         std::os::unix::fs::PermissionsExt::from_mode(0o644),
@@ -273,4 +277,37 @@ fn another_users_files_are_explained() {
     assert_eq!(said.status, 2);
     assert!(said.err.starts_with(&format!("apim-proxy, pid {pid}, belongs to root and ")), "{}", said.err);
     assert_eq!(here.script("sp.sh", &[]).status, 0, "it still runs");
+}
+
+/// Starts, shows and stops it from `bin`, each script behind the words of `before`.
+fn lives_from_bin(here: &Installed, before: &[&str]) {
+    let script = |words: &[&str]| run_in(here.path("bin"), before[0], &[&before[1..], words].concat());
+    let started = script(&["./start.sh", "--server.address=127.0.0.1", "--server.port=0"]);
+    assert_eq!((started.status, started.err.as_str()), (0, ""));
+    let (_, address) = started.out.trim_end().split_once(", listening on ").expect(&started.out);
+    TcpStream::connect(address).expect("what start.sh names answers");
+    assert_eq!(script(&["./sp.sh"]).status, 0);
+    let stopped = script(&["./kill.sh"]);
+    assert_eq!((stopped.status, stopped.err.as_str()), (0, ""));
+    same(&script(&["./sp.sh"]), &here.not_running());
+}
+
+#[test]
+fn it_runs_from_its_folder_under_sudo() {
+    // Who has to type a password cannot take part.
+    if run("sudo", &["-n", "true"]).status == 0 {
+        lives_from_bin(&Installed::new("sudo"), &["sudo", "-n"]);
+    }
+}
+
+#[test]
+fn it_runs_from_its_folder_as_an_ordinary_user() {
+    let here = Installed::new("ordinary");
+    // Root plays one; anyone else is one.
+    if fs::metadata(&here.home).unwrap().uid() == 0 {
+        assert_eq!(run("chown", &["-R", "65534:65534", &here.path("")]).status, 0);
+        lives_from_bin(&here, &AS_NOBODY);
+    } else {
+        lives_from_bin(&here, &["env"]);
+    }
 }

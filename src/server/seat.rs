@@ -106,7 +106,8 @@ impl Seat {
             Arc::clone(&shared.stats[self.id]),
             Arc::clone(&shared.permits),
             self.now(),
-        ))
+        )
+        .of_incarnation(self.stats().value(Counter::Panics) as u8))
     }
 
     fn work(&mut self) -> io::Result<()> {

@@ -190,3 +190,20 @@ fn h2load_finds_no_fault() {
         );
     }
 }
+
+#[test]
+fn names_are_resolved_and_every_address_is_tried() {
+    let (proxy, nginx) = (Proxy::start(&["proxy.target.allow=localhost"]), Nginx::start());
+    // Where this name is ::1 first, nobody listens there.
+    let header = format!("x-target-host: http://LocalHost:{}", nginx.address.port());
+    assert_eq!(curl(&["-H", &header, &proxy.url("/1k")]), "x".repeat(1024));
+}
+
+#[test]
+fn our_own_listener_is_no_target() {
+    let proxy = Proxy::start(&[]);
+    let shown = curl(&["-D", "-", "-H", &target(proxy.address), &proxy.url("/")]);
+    let lines: Vec<&str> =
+        shown.lines().filter(|line| line.starts_with("HTTP/") || line.starts_with("X-")).collect();
+    assert_eq!(lines, ["HTTP/1.1 403 Forbidden", "X-Proxy-Error: target_denied"], "{shown}");
+}

@@ -72,6 +72,28 @@ fn a_second_proxy_on_the_same_port_is_refused() {
 }
 
 #[test]
+fn the_demo_shows_its_three_sides() {
+    let done = Command::new(env!("CARGO_BIN_EXE_apim-proxy"))
+        .arg("demo")
+        .env_clear()
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(done.stdout).unwrap();
+    assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap().as_str()), (Some(0), ""));
+    let titles: Vec<&str> =
+        shown.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert_eq!(titles.len(), 3, "{shown}");
+    let (client, rest) = shown.split_once(titles[1]).unwrap();
+    let (origin, answer) = rest.split_once(titles[2]).unwrap();
+    assert!(client.contains("x-target-host: ") && !origin.contains("x-target-host: "), "{shown}");
+    assert!(
+        answer.contains("HTTP/1.1 200 OK") && answer.contains(r#"{"rsp_code":"00000","rsp_msg":"success"}"#),
+        "{shown}"
+    );
+}
+
+#[test]
 fn statistics_are_printed_on_a_signal() {
     let (proxy, origin) = (Proxy::start(&[]), Origin::start());
     let mut client = Client::connect(proxy.address);
@@ -193,6 +215,24 @@ fn who_is_connected_when_the_shutdown_begins_is_served() {
 }
 
 #[test]
+fn the_accept_queue_is_served_before_the_listener_closes() {
+    let (mut proxy, origin) = (Proxy::start(&[]), Origin::start());
+    // More than a worker accepts in one turn wait when it learns of the shutdown.
+    proxy.process.signal(Signal::STOP);
+    let mut clients: Vec<Client> = (0..600).map(|_| Client::connect(proxy.address)).collect();
+    for client in &mut clients {
+        client.request("GET", origin.address, "/queued", "");
+    }
+    proxy.process.signal(Signal::TERM);
+    proxy.process.signal(Signal::CONT);
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "/queued");
+    }
+    drop(clients);
+    assert_eq!(proxy.process.ended().code(), Some(0));
+}
+
+#[test]
 fn a_worker_that_fails_starts_again_and_the_other_goes_on() {
     let server = server(&[("server.workers", "2")]);
     let (address, origin) = (server.addresses()[0], Origin::start());
@@ -219,6 +259,26 @@ fn a_worker_that_fails_starts_again_and_the_other_goes_on() {
     assert_eq!(server.count(Counter::Panics), 1);
     drop((clients, fresh));
     until("every client has left", || (server.count(Counter::ClientsNow) == 0).then_some(()));
+    end(&server);
+}
+
+#[test]
+fn a_worker_that_fails_returns_its_permits_and_waits() {
+    let server = server(&[("server.workers", "1"), ("proxy.httpclient.maxConnPerRoute", "1")]);
+    let (address, origin) = (server.addresses()[0], Origin::start());
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(address)).collect();
+    for client in &mut clients {
+        client.request("GET", origin.address, "/held", "");
+    }
+    until("three wait for the fourth", || (server.count(Counter::Queued) == 3).then_some(()));
+    server.panic_worker(0);
+    for client in &mut clients {
+        assert_eq!(client.try_answer(), Err(Lack::Nothing));
+    }
+    for _ in 0..4 {
+        assert_eq!(Client::connect(address).get(origin.address, "/a").text(), "/a");
+    }
+    assert_eq!((server.count(Counter::Panics), server.count(Counter::Queued)), (1, 3));
     end(&server);
 }
 

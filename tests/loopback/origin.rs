@@ -1,5 +1,6 @@
 //! An origin inside the test: it remembers what it was asked and answers when the test says so.
 
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -20,7 +21,11 @@ pub struct Origin {
 
 impl Origin {
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor is free");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port is free");
+        // The standard library's queue is shorter than what a proxy under load dials at once.
+        socket.listen(1024).expect("the port is ours");
+        let listener = TcpListener::from(socket);
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);

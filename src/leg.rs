@@ -94,6 +94,11 @@ impl<S> Leg<S> {
                 self.ready.readable = false;
                 Received::Nothing
             }
+            // The failed send has used up the error: what looks like an end now is the reset.
+            Moved::End if self.broken => {
+                self.failed = true;
+                Received::Over
+            }
             Moved::End => {
                 self.ended = true;
                 Received::Over

@@ -27,7 +27,13 @@ impl<I: Io> Worker<I> {
             exchange.unread = true;
             exchange.close = true;
         }
-        if exchange.fault.is_none() {
+        // What its origin did not take of this request must not go out in front of the next one.
+        if let Some(inbound) = &mut client.leg.inbound {
+            inbound.discard_passed();
+        }
+        client.leg.tidy(&mut self.bufs);
+        // A fault behind the answer (the rest of the request was malformed, say) does not undo it.
+        if exchange.discarded.is_none() {
             self.stats.count(Counter::Answers);
         }
         self.stats.time(Latency::Exchange, self.now.micros_since(exchange.began));

@@ -26,8 +26,6 @@ pub enum Flaw {
     Head,
     /// A chunk is malformed.
     Chunk,
-    /// The head needs a large buffer, which may not be there.
-    Large,
     /// The head is above every limit.
     TooLarge,
 }
@@ -39,15 +37,9 @@ pub enum After {
     /// Closes, as the answer said.
     Close,
     /// Closes unannounced after so many microseconds; with a reset or an end.
-    Leave {
-        delay: u64,
-        reset: bool,
-    },
+    Leave { delay: u64, reset: bool },
     /// Says something nobody asked for after so many microseconds: an answer or noise.
-    Rude {
-        delay: u64,
-        answer: bool,
-    },
+    Rude { delay: u64, answer: bool },
 }
 
 /// How the client sees the end of the body.
@@ -71,9 +63,9 @@ pub struct Answer {
     pub finish: Finish,
     pub timing: Timing,
     pub flaw: Flaw,
+    /// Its head needs a large buffer, which may not be there.
+    pub large: bool,
     pub after: After,
-    /// What is unsaid stays open: the origin's connection can be pooled.
-    pub until_close: bool,
 }
 
 impl Answer {
@@ -87,8 +79,8 @@ impl Answer {
             finish: Finish::Framed,
             timing: Timing::Complete,
             flaw: Flaw::None,
+            large: false,
             after: After::Keep,
-            until_close: false,
         }
     }
 
@@ -104,22 +96,29 @@ impl Answer {
 
     /// Whether it never comes whole.
     pub fn is_flawed(&self) -> bool {
-        !matches!(self.flaw, Flaw::None | Flaw::Large)
+        self.flaw != Flaw::None
     }
 
     /// What the proxy may say instead.
     pub fn own(&self) -> Vec<Own> {
-        match self.flaw {
-            Flaw::None => vec![],
-            Flaw::Silent => vec![(504, "read_timeout"), (504, "send_timeout")],
-            Flaw::End(_) => vec![(502, "no_response"), (502, "response_truncated"), (502, "upstream_reset")],
-            Flaw::Reset(_) => {
-                vec![(502, "upstream_reset"), (502, "response_truncated"), (502, "no_response")]
-            }
-            Flaw::Stall(_) => vec![(504, "read_timeout")],
-            Flaw::Head | Flaw::Chunk => vec![(502, "bad_response")],
-            Flaw::Large => vec![(503, "overloaded")],
-            Flaw::TooLarge => vec![(502, "bad_response"), (503, "overloaded")],
+        let mut own = self.flaw.own();
+        if self.large {
+            own.push((503, "overloaded"));
+        }
+        own
+    }
+}
+
+impl Flaw {
+    fn own(self) -> Vec<Own> {
+        match self {
+            Self::None => vec![],
+            Self::Silent => vec![(504, "read_timeout"), (504, "send_timeout")],
+            Self::End(_) => vec![(502, "no_response"), (502, "response_truncated"), (502, "upstream_reset")],
+            Self::Reset(_) => vec![(502, "upstream_reset"), (502, "response_truncated"), (502, "no_response")],
+            Self::Stall(_) => vec![(504, "read_timeout")],
+            Self::Head | Flaw::Chunk => vec![(502, "bad_response")],
+            Self::TooLarge => vec![(502, "bad_response"), (503, "overloaded")],
         }
     }
 }
@@ -198,8 +197,7 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
     match shape {
         Shape::Length => lines.push((format!("Content-Length: {}", data.len()), Passes::Always)),
         Shape::Chunked => {
-            // To a HEAD the line says what a GET would get; a client of HTTP/1.0 must not see it even then.
-            let passes = if unchunk && !kind.is_head { Passes::Never } else { Passes::Always };
+            let passes = if kind.version10 { Passes::Never } else { Passes::Always };
             lines.push(("Transfer-Encoding: chunked".into(), passes));
         }
         Shape::None if !bodyless && !kind.is_head => lines.push(("Content-Length: 0".into(), Passes::Always)),
@@ -258,11 +256,10 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
         };
     }
     let until_close = shape == Shape::Close && !kind.is_head;
-    let mut flaw = match (bad_chunk, large) {
-        (true, _) => Flaw::Chunk,
-        (false, true) => Flaw::Large,
-        (false, false) if faulty && rng.one_in(6) => flaw(rng, wire.len(), head_len, until_close, context),
-        (false, false) => Flaw::None,
+    let mut flaw = match bad_chunk {
+        true => Flaw::Chunk,
+        false if faulty && rng.one_in(6) => flaw(rng, wire.len(), head_len, until_close, context),
+        false => Flaw::None,
     };
     match flaw {
         Flaw::Head => wire = rng.pick(&BAD_HEADS).to_vec(),
@@ -289,5 +286,5 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
         interims.push(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n".to_vec());
     }
     let finish = if until_close || (unchunk && !kind.is_head) { Finish::Close } else { Finish::Framed };
-    Answer { interims, wire, head, body, finish, timing, flaw, after, until_close }
+    Answer { interims, wire, head, body, finish, timing, flaw, large, after }
 }

@@ -8,6 +8,7 @@ use super::plan::{Own, Plan};
 use super::reader::Message;
 use super::run::Sim;
 use super::script::{Mood, Slip};
+use apim_proxy::engine::DISCARD_MAX;
 use apim_proxy::stats::Counter;
 
 /// One time that an origin saw something of a request.
@@ -19,13 +20,18 @@ struct Sighting {
     reused: bool,
     /// Something was said or done on the connection that belongs to no answer.
     tainted: bool,
+    /// The proxy had been told of that before it sent the first byte.
+    warned: bool,
     complete: bool,
+    /// Other requests begin with the same bytes.
+    vague: bool,
 }
 
 /// Judges a finished run.
 pub fn judge(sim: &Sim) {
     let sightings = judge_origins(sim);
     judge_attempts(sim, &sightings);
+    judge_reuse(sim, &sightings);
     for client in &sim.clients {
         Verdict { sim, client, sightings: &sightings }.judge();
     }
@@ -42,7 +48,22 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
             let bytes = &socket.log[at..];
             let allowed = |plan: &Plan| plan.reaches && plan.place == socket.place;
             let prefixed = |plan: &&Plan| allowed(plan) && plan.images.iter().any(|i| i.starts_with(bytes));
-            let id = id_of(bytes).or_else(|| plans.iter().find(prefixed).map(|plan| plan.id));
+            let candidates: Vec<usize> = plans.iter().filter(prefixed).map(|plan| plan.id).collect();
+            if candidates.len() > 1 {
+                // Too little to tell whose it is: it may excuse each of them, and accuses none.
+                let vague = candidates.into_iter().map(|id| Sighting {
+                    id,
+                    sock,
+                    reused: at > 0,
+                    tainted: socket.tainted.is_some(),
+                    warned: false,
+                    complete: false,
+                    vague: true,
+                });
+                sightings.extend(vague);
+                break;
+            }
+            let id = id_of(bytes).or(candidates.first().copied());
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
             let id = id.unwrap_or_else(|| panic!("s{sock}: nobody asked for {text:?}"));
             let plan = plans.get(id).unwrap_or_else(|| panic!("s{sock}: a request made of bait: {text:?}"));
@@ -50,14 +71,14 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
             let whole = plan.images.iter().find(|image| plan.completes && bytes.starts_with(image));
             let partial = plan.images.iter().any(|image| image.starts_with(bytes));
             assert!(whole.is_some() || partial, "s{sock}: request {id} was changed: {text:?}");
-            let late = socket.warned_at.is_some_and(|warned| at > 0 && at >= warned);
-            assert!(!late, "s{sock}: request {id} went out on a connection known to be spoilt");
             sightings.push(Sighting {
                 id,
                 sock,
                 reused: at > 0,
                 tainted: socket.tainted.is_some(),
+                warned: at > 0 && socket.warned_at.is_some_and(|warned| at >= warned),
                 complete: whole.is_some(),
+                vague: false,
             });
             at += whole.map_or(bytes.len(), Vec::len);
         }
@@ -65,16 +86,30 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
     sightings
 }
 
+/// No request goes out on a connection known to be spoilt, unless an exchange took what spoilt it for its answer.
+fn judge_reuse(sim: &Sim, sightings: &[Sighting]) {
+    let took_rude = |client: &ClientPeer, id| {
+        let finals = client.reader.messages.iter().filter(|message| message.status >= 200);
+        finals.zip(&client.script.plans).any(|(m, plan)| *plan == id && is_rude(&client.got[m.start..m.end]))
+    };
+    for late in sightings.iter().filter(|sighting| sighting.warned) {
+        let mut before = sightings.iter().filter(|s| s.sock == late.sock && s.id != late.id);
+        let taken = before.any(|s| sim.clients.iter().any(|client| took_rude(client, s.id)));
+        assert!(taken, "request {} went out on a connection known to be spoilt: {late:?}", late.id);
+    }
+}
+
 /// At most one sighting, or two by the retry rule.
 fn judge_attempts(sim: &Sim, sightings: &[Sighting]) {
     for plan in &sim.script.plans {
-        let seen: Vec<&Sighting> = sightings.iter().filter(|sighting| sighting.id == plan.id).collect();
+        let seen: Vec<&Sighting> = sightings.iter().filter(|s| s.id == plan.id && !s.vague).collect();
         let calm = sim.script.mood == Mood::Calm;
-        assert!(!calm || seen.iter().all(|seen| seen.complete), "request {}: {seen:?}", plan.id);
+        assert!(!calm || sightings.iter().all(|seen| seen.complete), "request {}: {seen:?}", plan.id);
         if let [first, _] = seen[..] {
             assert!(first.reused, "request {} was repeated after a fresh connection: {seen:?}", plan.id);
             assert!(plan.idempotent, "request {} must not be repeated: {seen:?}", plan.id);
-            assert!(first.tainted, "request {} was repeated without need: {seen:?}", plan.id);
+            let failed = matches!(plan.answer.flaw, Flaw::Reset(_) | Flaw::End(0)) || loses(plan);
+            assert!(first.tainted || failed, "request {} was repeated without need: {seen:?}", plan.id);
         }
         assert!(seen.len() <= 2, "request {} was repeated twice: {seen:?}", plan.id);
     }
@@ -113,8 +148,7 @@ impl Verdict<'_> {
         let mut closed = false;
         for message in &self.client.reader.messages {
             assert!(!closed, "{}: bytes after the last answer", self.name(at));
-            let plan =
-                self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
+            let plan = self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
             let bytes = &self.client.got[message.start..message.end];
             if (100..200).contains(&message.status) {
                 assert!(!plan.version10, "{}: HTTP/1.0 knows no interim answers", self.name(at));
@@ -161,6 +195,12 @@ impl Verdict<'_> {
         self.sightings.iter().any(|s| s.id == plan.id && s.reused && s.tainted)
     }
 
+    /// It went out on a connection whose origin speaks unasked, which may have been taken for the answer, or resets it.
+    fn met_rudeness(&self, plan: &Plan) -> bool {
+        let net = self.sim.world.net();
+        self.sightings.iter().any(|s| s.id == plan.id && net.sockets[s.sock].rude)
+    }
+
     fn judge_own(&self, at: usize, plan: &Plan, message: &Message, code: &str) {
         let own: Own = (message.status, code.to_owned().leak());
         let mut allowed = plan.own.clone();
@@ -176,7 +216,10 @@ impl Verdict<'_> {
         }
         if self.spoilt(plan) {
             allowed.push((502, "bad_response"));
-            if !plan.idempotent || plan.has_body {
+            if script.stalls {
+                allowed.extend([(504, "read_timeout"), (504, "send_timeout")]);
+            }
+            if !plan.idempotent || plan.has_body || self.met_rudeness(plan) {
                 allowed.extend([(502, "no_response"), (502, "upstream_reset"), (502, "response_truncated")]);
             }
         }
@@ -190,7 +233,7 @@ impl Verdict<'_> {
     fn judge_relayed(&self, at: usize, plan: &Plan, message: &Message, bytes: &[u8], interims: usize) {
         let name = self.name(at);
         assert!(self.sent(at) >= plan.head_len, "{name}: answered before it was asked");
-        if bytes.ends_with(b"RUDE") && self.spoilt(plan) && self.is_rude(bytes) {
+        if self.spoilt(plan) && is_rude(bytes) {
             return;
         }
         let text = || String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
@@ -209,11 +252,6 @@ impl Verdict<'_> {
         assert_eq!(kept, plan.version10 && !message.closes, "{name}: keep-alive is for HTTP/1.0");
     }
 
-    fn is_rude(&self, bytes: &[u8]) -> bool {
-        let rude = &RUDE_ANSWER[..RUDE_ANSWER.len() - 6];
-        bytes.starts_with(rude)
-    }
-
     /// The answer as the client may see it.
     fn images(&self, plan: &Plan) -> Vec<Vec<u8>> {
         let lines = [&b""[..], b"Connection: close\r\n", b"Connection: keep-alive\r\n"];
@@ -222,15 +260,18 @@ impl Verdict<'_> {
 
     /// What stands behind the last complete answer, and what is missing.
     fn judge_rest(&self, at: usize, closed: bool) {
-        let rest = &self.client.got[self.client.reader.complete_to()..];
+        let mut rest = &self.client.got[self.client.reader.complete_to()..];
+        // The answer to a HEAD that was refused before it was understood has a body.
+        if closed && self.plan(at - 1).is_some_and(|plan| plan.is_head) {
+            rest = &[];
+        }
         let Some(plan) = self.plan(at) else {
-            assert!(rest.is_empty(), "{}: bytes nobody asked for", self.name(at));
+            let text = String::from_utf8_lossy(&rest[..rest.len().min(400)]);
+            assert!(rest.is_empty(), "{}: bytes nobody asked for: {text}", self.name(at));
             return;
         };
         if closed {
-            // The answer to a HEAD that was refused before it was read has a body.
-            let head = at > 0 && self.plan(at - 1).is_some_and(|plan| plan.is_head);
-            assert!(rest.is_empty() || head, "{}: bytes after the last answer", self.name(at));
+            assert!(rest.is_empty(), "{}: bytes after the last answer", self.name(at));
             return;
         }
         let name = self.name(at);
@@ -241,14 +282,16 @@ impl Verdict<'_> {
             || self.client.rejected
             || script.stalls
             || self.sim.drained
-            || self.is_lossy();
+            || self.is_lossy()
+            || self.follows_a_long_refusal(at)
+            || self.precedes_a_reset(at);
         if rest.is_empty() {
             let unasked = self.sent(at) == 0;
             let cut = (plan.may_be_cut() || loses(plan)) && ended == Ended::Reset;
             assert!(excused || unasked || cut, "{name}: never answered ({ended:?})");
             return;
         }
-        let own = rest.windows(15).any(|window| window == b"X-Proxy-Error: ") || rest.len() < 100;
+        let own = rest.len() < 60 || rest.windows(15).any(|window| window == b"\nContent-Type: ");
         let images = self.images(plan);
         let is_prefix = images.iter().chain(&plan.answer.interims).any(|image| image.starts_with(rest));
         let text = String::from_utf8_lossy(&rest[..rest.len().min(400)]).into_owned();
@@ -259,9 +302,28 @@ impl Verdict<'_> {
         assert!(!open_end || ended != Ended::Orderly, "{name}: a truncated answer looks complete");
     }
 
+    /// The body of a refused request was too long to be read to its end.
+    fn follows_a_long_refusal(&self, at: usize) -> bool {
+        let finals = self.client.reader.messages.iter().filter(|message| message.status >= 200);
+        let refused = finals.last().is_some_and(|message| message.code.is_some());
+        refused && at > 0 && self.plan(at - 1).is_some_and(|plan| plan.wire.len() as u64 > DISCARD_MAX)
+    }
+
+    /// A later answer, ended by the connection, was cut off with a reset, which eats what the client has not read.
+    fn precedes_a_reset(&self, at: usize) -> bool {
+        let later = self.client.script.plans[at..].iter().skip(1).map(|id| &self.sim.script.plans[*id]);
+        let resets = |plan: &Plan| plan.answer.finish == Finish::Close && (plan.may_be_cut() || loses(plan));
+        self.client.script.pipelines && later.into_iter().any(resets)
+    }
+
     fn is_lossy(&self) -> bool {
         self.client.sock.is_some_and(|sock| self.sim.world.net().sockets[sock].lossy)
     }
+}
+
+fn is_rude(bytes: &[u8]) -> bool {
+    let head = &RUDE_ANSWER[..RUDE_ANSWER.len() - b"\r\nRUDE".len()];
+    bytes.starts_with(head) && (bytes.ends_with(b"RUDE") || bytes.ends_with(b"\r\n\r\n"))
 }
 
 /// The answer may begin before the request is complete.

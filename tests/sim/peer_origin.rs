@@ -31,6 +31,8 @@ pub struct OriginPeer {
     pub gone: bool,
     /// It answers nobody any more.
     mute: bool,
+    /// It spoke unasked, and hangs up on whoever asks now.
+    rude: bool,
     rng: Rng,
 }
 
@@ -62,6 +64,7 @@ impl OriginPeer {
             then: None,
             gone: false,
             mute: false,
+            rude: false,
             rng,
         }
     }
@@ -95,6 +98,9 @@ impl OriginPeer {
         let max = self.read.size(&mut self.rng);
         match net.peer_read(self.sock, max, &mut self.input) {
             Got::Bytes(_) => {
+                if self.rude {
+                    self.close(net);
+                }
                 self.recognise(net, plans);
                 true
             }
@@ -137,8 +143,12 @@ impl OriginPeer {
             }
             _ => self.out.extend_from_slice(&plan.answer.wire),
         }
+        if plan.answer.timing == (Timing::Early { reads_on: false }) {
+            // Whoever comes next on this connection is not read either.
+            net.taint(self.sock, self.out.len() - self.written, false);
+        }
         if let (After::Rude { delay: 0, answer }, Flaw::None) = (plan.answer.after, plan.answer.flaw) {
-            net.taint(self.sock, self.out.len() - self.written);
+            net.taint(self.sock, self.out.len() - self.written, true);
             self.out.extend_from_slice(if answer { RUDE_ANSWER } else { RUDE_NOISE });
         }
     }
@@ -204,7 +214,7 @@ impl OriginPeer {
                 }
                 if delay == 0 && matches!(after, After::Rude { .. }) {
                     self.then = None;
-                    self.mute = true;
+                    (self.mute, self.rude) = (true, true);
                 }
             }
         }
@@ -221,7 +231,7 @@ impl OriginPeer {
         self.then = None;
         let sock = self.sock;
         net.note(|| format!("s{sock} origin: {after:?}"));
-        net.taint(sock, 0);
+        net.taint(sock, 0, matches!(after, After::Rude { .. } | After::Leave { reset: true, .. }));
         match after {
             After::Leave { reset: true, .. } => {
                 net.peer_reset(sock);
@@ -234,7 +244,7 @@ impl OriginPeer {
             }
             After::Rude { answer, .. } => {
                 self.out.extend_from_slice(if answer { RUDE_ANSWER } else { RUDE_NOISE });
-                self.mute = true;
+                (self.mute, self.rude) = (true, true);
             }
             After::Keep | After::Close => unreachable!("nothing follows"),
         }

@@ -3,6 +3,7 @@
 use super::oracle;
 use super::peer_client::{ClientPeer, Ended};
 use super::peer_origin::OriginPeer;
+use super::plan::Plan;
 use super::rng::Rng;
 use super::script::Script;
 use super::world::{SimIo, Sock, World};
@@ -151,8 +152,9 @@ impl Sim {
             }
             let drain = self.script.drain_at == Some(round);
             let moved = self.round(idle_rounds > 0, drain);
-            self.now += self.rng.range(0, 20) as u64;
             if moved || self.is_waiting_to_connect() || self.script.drain_at.is_some_and(|at| at >= round) {
+                // Only while something moves: an alarm must not pass between two looks at it.
+                self.now += self.rng.range(0, 20) as u64;
                 idle_rounds = 0;
                 continue;
             }
@@ -221,7 +223,8 @@ impl Sim {
     fn move_bytes(&mut self, all: bool) -> bool {
         let mut net = self.world.net();
         let mut moved = net.open_doors();
-        for id in 0..net.sockets.len() {
+        net.tidy();
+        for id in net.live.clone() {
             if net.sockets[id].has_wire() {
                 if all || self.rng.one_in(2) {
                     let n = if self.rng.one_in(2) { usize::MAX } else { self.rng.range(1, 2000) };
@@ -234,6 +237,7 @@ impl Sim {
     }
 
     fn meet_origins(&mut self) {
+        self.origins.retain(|origin| !origin.gone);
         let mut net = self.world.net();
         for sock in std::mem::take(&mut net.fresh) {
             let (read, write) = (self.script.origin_read, self.script.origin_write);
@@ -257,6 +261,7 @@ impl Sim {
             if ready.readable {
                 self.world.net().warn(sock);
             }
+            self.world.net().note(|| format!("s{sock} event {}", told(ready)));
             worker.event(token, ready);
             worker.check();
         }
@@ -285,17 +290,16 @@ impl Sim {
         let sleep = self.workers[id].end_turn();
         self.workers[id].check();
         self.wake[id] = sleep.map(|span| self.now + span.0 * 1000);
+        self.world.net().note(|| format!("worker {id} sleeps {sleep:?}"));
     }
 
     /// What the kernel has to tell a worker, or a part of it.
     fn events(&mut self, id: usize, all: bool) -> Vec<Event> {
         let mut net = self.world.net();
         let mut events = Vec::new();
-        for sock in 0..net.sockets.len() {
+        for sock in net.live.clone() {
             let socket = &net.sockets[sock];
-            let Some((worker, token)) = socket.owner.filter(|_| socket.pending && !socket.dropped) else {
-                continue;
-            };
+            let Some((worker, token)) = socket.owner.filter(|_| socket.pending && !socket.dropped) else { continue };
             if worker != id || (!all && net.noise && self.rng.one_in(4)) {
                 continue;
             }
@@ -385,14 +389,58 @@ impl Sim {
         let waiting: Vec<usize> =
             (0..self.clients.len()).filter(|at| self.clients[*at].ended.is_none()).collect();
         let empty: Vec<bool> = self.workers.iter().map(Worker::is_empty).collect();
-        format!("clients {waiting:?} not done, workers empty {empty:?}, {} permits out", self.permits.open())
+        let socks: Vec<_> = waiting.iter().map(|at| self.clients[*at].sock).collect();
+        format!("clients {waiting:?} at {socks:?} not done, workers empty {empty:?}, {} permits out", self.permits.open())
     }
+}
+
+fn told(ready: Ready) -> String {
+    let words = [
+        (ready.readable, "readable"),
+        (ready.writable, "writable"),
+        (ready.read_closed, "read-closed"),
+        (ready.dead, "dead"),
+    ];
+    words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
+}
+
+/// Prints what a seed means.
+fn describe(script: &Script) {
+    for client in &script.clients {
+        eprintln!("{client:?}");
+    }
+    for (at, place) in script.places.iter().enumerate() {
+        eprintln!("place {at}: {place:?}");
+    }
+    for plan in &script.plans {
+        let Plan { id, client, method, head_len, place, expects, completes, answer, .. } = plan;
+        let (total, answered) = (plan.wire.len(), answer.wire.len());
+        eprintln!(
+            "request {id} of client {client}: {method} {head_len}+{} bytes to {place:?}, expects {expects}, \
+             completes {completes}; {} interims, {answered} bytes {:?} {:?} {:?}",
+            total - head_len,
+            answer.interims.len(),
+            answer.timing,
+            answer.flaw,
+            answer.after
+        );
+    }
+    let Script { mood, workers, clients_max, exchanges_max, large_max, per_route, total, .. } = script;
+    let Script { tx_room, drain_at, reload_at, stalls, noise, requests_max, .. } = script;
+    eprintln!(
+        "{mood:?}, {workers} workers, clients {clients_max}, exchanges {exchanges_max}, large {large_max}, pool \
+         {per_route} of {total}, room {tx_room}, drain {drain_at:?}, reload {reload_at:?}, stalls {stalls}, noise \
+         {noise}, requests {requests_max:?}"
+    );
 }
 
 /// Runs one seed and judges it.
 pub fn run(seed: u64, script: Script, verbose: bool) -> Sim {
     let mut sim = Sim::new(seed, script, verbose);
     let world = sim.world.clone();
+    if verbose {
+        describe(&sim.script);
+    }
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         sim.run();
         oracle::judge(&sim);

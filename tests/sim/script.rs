@@ -65,6 +65,15 @@ pub enum Grain {
 }
 
 impl Grain {
+    /// The most bytes at once.
+    fn width(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::UpTo(max) => max,
+            Self::Whole => usize::MAX,
+        }
+    }
+
     pub fn size(self, rng: &mut Rng) -> usize {
         match self {
             Self::One => 1,
@@ -257,14 +266,16 @@ impl Script {
             stalls: false,
             noise: rng.one_in(2),
         };
-        let fine = [script.origin_write, script.origin_read].contains(&Grain::One) || script.tx_room < 100;
+        let coarse = script.tx_room.min(script.origin_write.width()).min(script.origin_read.width());
         for client in 0..rng.range(1, 6) {
             let (write, read) = (grain(rng), grain(rng));
-            let size_max = if fine || write == Grain::One || read == Grain::One { 600 } else { 120_000 };
+            let room = rng.pick(&[1, 50, 3000, 65_536]);
+            // A run takes a bounded number of steps: small steps, small bodies.
+            let step = coarse.min(room).min(write.width()).min(read.width());
+            let size_max = step.saturating_mul(150).clamp(600, 120_000);
             let plans: Vec<usize> = (0..rng.range(1, 5))
                 .map(|_| {
-                    let context =
-                        plan::Context { mood, stalls, size_max, reloads: reload_at.is_some(), own_places };
+                    let context = plan::Context { mood, stalls, size_max, reloads: reload_at.is_some(), own_places };
                     let id = script.plans.len();
                     script.plans.push(plan::plan(rng, id, client, &script.places, &context));
                     id
@@ -279,7 +290,7 @@ impl Script {
                 leave: rng.pick(&[Leave::Close, Leave::Close, Leave::HalfClose, Leave::Wait, Leave::Reset]),
                 slip,
                 starts: if rng.one_in(2) { 0 } else { rng.below(60) },
-                room: rng.pick(&[1, 50, 3000, 65_536]),
+                room,
                 plans,
             });
         }

@@ -56,8 +56,12 @@ pub struct Socket {
     pub log: Vec<u8>,
     /// How many bytes the proxy has received.
     pub taken: usize,
-    /// The peer lost bytes of the proxy because it wrote to a closed connection.
+    /// The peer was reset because its bytes crossed the proxy's close on the way: neither could know.
     pub lossy: bool,
+    /// The proxy knows of bytes it has not received.
+    told: bool,
+    /// The peer speaks unasked, or resets what it has said.
+    pub rude: bool,
     /// How many bytes the proxy had sent when it was told, while bytes nobody asked for (or an end) were there.
     pub warned_at: Option<usize>,
     /// Bytes the peer has written.
@@ -93,6 +97,8 @@ pub struct Net {
     pub rng: Rng,
     pub noise: bool,
     tx_room: usize,
+    /// Sockets something can still happen to.
+    pub live: Vec<usize>,
     /// Sockets the proxy opened that no origin has picked up yet.
     pub fresh: Vec<usize>,
     pub trace: Option<Vec<String>>,
@@ -112,6 +118,7 @@ impl World {
             rng,
             noise,
             tx_room,
+            live: Vec::new(),
             fresh: Vec::new(),
             trace: verbose.then(Vec::new),
         })))
@@ -161,11 +168,20 @@ impl Net {
             log: Vec::new(),
             taken: 0,
             lossy: false,
+            told: false,
+            rude: false,
             warned_at: None,
             written: 0,
             tainted: None,
         });
+        self.live.push(self.sockets.len() - 1);
         self.sockets.len() - 1
+    }
+
+    /// Forgets sockets that nothing can happen to any more.
+    pub fn tidy(&mut self) {
+        let sockets = &self.sockets;
+        self.live.retain(|id| !sockets[*id].dropped || sockets[*id].has_wire() || !sockets[*id].peer_closed);
     }
 
     /// Moves up to `n` bytes, and then the end or the reset, from the wire to where the proxy can receive them.
@@ -176,6 +192,7 @@ impl Net {
             let news = !socket.wire.is_empty();
             socket.wire.clear();
             if news && !socket.tx_reset {
+                socket.lossy = true;
                 socket.lose(purge);
                 return true;
             }
@@ -200,7 +217,7 @@ impl Net {
 
     /// What an event says of a socket now.
     pub fn ready(&self, id: usize) -> Ready {
-        let socket = &self.sockets[id];
+        let socket = & self.sockets[id];
         let failed = socket.opening == Opening::Failed;
         let open = socket.opening == Opening::Open;
         Ready {
@@ -214,6 +231,7 @@ impl Net {
     /// The proxy is told that there is something to receive: from now on it knows of bytes nobody asked for.
     pub fn warn(&mut self, id: usize) {
         let socket = &mut self.sockets[id];
+        socket.told |= !socket.rx.is_empty();
         let seen = socket.taken + socket.rx.len();
         let news = socket.tainted.is_some_and(|from| seen > from || socket.end || socket.reset);
         if news && !socket.dropped {
@@ -225,7 +243,8 @@ impl Net {
     pub fn open_doors(&mut self) -> bool {
         let now = self.now;
         let mut opened = false;
-        for socket in &mut self.sockets {
+        for id in &self.live {
+            let socket = &mut self.sockets[*id];
             let (due, then) = match socket.opening {
                 Opening::At(due) => (due, Opening::Open),
                 Opening::FailsAt(due) => (due, Opening::Failed),
@@ -241,7 +260,8 @@ impl Net {
 
     /// When the next connect opens or fails, or the next name is known.
     pub fn alarm(&self) -> Option<u64> {
-        let doors = self.sockets.iter().filter_map(|socket| match socket.opening {
+        let sockets = self.live.iter().map(|id| &self.sockets[*id]);
+        let doors = sockets.filter_map(|socket| match socket.opening {
             Opening::At(due) | Opening::FailsAt(due) => Some(due).filter(|_| !socket.dropped),
             Opening::Open | Opening::Never | Opening::Failed => None,
         });
@@ -260,9 +280,10 @@ impl Net {
     }
 
     /// What the peer does after `n` more bytes is nobody's answer.
-    pub fn taint(&mut self, id: usize, n: usize) {
+    pub fn taint(&mut self, id: usize, n: usize, rude: bool) {
         let socket = &mut self.sockets[id];
         socket.tainted.get_or_insert(socket.written + n);
+        socket.rude |= rude;
     }
 
     /// Whether the proxy has closed the connection for good.
@@ -286,12 +307,6 @@ impl Net {
             (false, true) => Got::End,
             (false, false) => Got::Nothing,
         }
-    }
-
-    /// Whether a peer would find something to read.
-    pub fn peer_sees(&self, id: usize) -> bool {
-        let socket = &self.sockets[id];
-        !socket.tx.is_empty() || socket.tx_reset || socket.tx_end
     }
 
     /// Half-closes.
@@ -323,6 +338,7 @@ impl Net {
         socket.tx_end = true;
         // Closing with bytes unread is a reset, and a reset may overtake what is under way.
         if !socket.rx.is_empty() {
+            socket.lossy |= !socket.told;
             socket.lose(purge);
         }
         if !matches!(socket.opening, Opening::Open) {
@@ -335,7 +351,6 @@ impl Socket {
     fn lose(&mut self, purge: bool) {
         self.tx_reset = true;
         if purge {
-            self.lossy |= !self.tx.is_empty();
             self.tx.clear();
         }
     }
@@ -343,8 +358,7 @@ impl Socket {
     /// Whether bytes or an end are under way to the proxy.
     pub fn has_wire(&self) -> bool {
         !self.wire.is_empty()
-            || (!self.dropped
-                && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
+            || (!self.dropped && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
     }
 }
 
@@ -392,6 +406,7 @@ impl Io for SimIo {
                 *slot = byte;
             }
             s.taken += n;
+            s.told &= !s.rx.is_empty();
             Moved::Bytes(n)
         } else if std::mem::take(&mut s.error) {
             Moved::Failed
@@ -482,6 +497,7 @@ impl Io for SimIo {
     fn reset(&mut self, socket: Sock) {
         let mut net = self.world.net();
         let purge = net.rng.one_in(2);
+        net.note(|| format!("s{} reset by the proxy", socket.id));
         let s = &mut net.sockets[socket.id];
         s.tx_reset = true;
         if purge {
@@ -491,8 +507,7 @@ impl Io for SimIo {
 
     fn resolve(&mut self, host: &str, key: Key) -> Lookup {
         let mut net = self.world.net();
-        let place =
-            net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
+        let place = net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
         let addresses: Addresses = place.doors.iter().map(|(ip, _)| *ip).collect();
         let (delay, found) = match place.dns {
             Dns::Known => return Lookup::Found(addresses),

@@ -85,7 +85,8 @@ fn segmented(seed: u64, grain: Grain, room: usize) -> Sim {
 fn bytes(sim: &Sim) -> (Vec<Vec<u8>>, Vec<u8>) {
     let clients = sim.clients.iter().map(|client| client.got.clone()).collect();
     let net = sim.world.net();
-    let mut seen: Vec<u8> = net.sockets.iter().filter(|s| s.place.is_some()).flat_map(|s| s.log.clone()).collect();
+    let mut seen: Vec<u8> =
+        net.sockets.iter().filter(|s| s.place.is_some()).flat_map(|s| s.log.clone()).collect();
     seen.sort_unstable();
     (clients, seen)
 }

@@ -37,9 +37,15 @@ pub enum After {
     /// Closes, as the answer said.
     Close,
     /// Closes unannounced after so many microseconds; with a reset or an end.
-    Leave { delay: u64, reset: bool },
+    Leave {
+        delay: u64,
+        reset: bool,
+    },
     /// Says something nobody asked for after so many microseconds: an answer or noise.
-    Rude { delay: u64, answer: bool },
+    Rude {
+        delay: u64,
+        answer: bool,
+    },
 }
 
 /// How the client sees the end of the body.
@@ -115,7 +121,9 @@ impl Flaw {
             Self::None => vec![],
             Self::Silent => vec![(504, "read_timeout"), (504, "send_timeout")],
             Self::End(_) => vec![(502, "no_response"), (502, "response_truncated"), (502, "upstream_reset")],
-            Self::Reset(_) => vec![(502, "upstream_reset"), (502, "response_truncated"), (502, "no_response")],
+            Self::Reset(_) => {
+                vec![(502, "upstream_reset"), (502, "response_truncated"), (502, "no_response")]
+            }
             Self::Stall(_) => vec![(504, "read_timeout")],
             Self::Head | Flaw::Chunk => vec![(502, "bad_response")],
             Self::TooLarge => vec![(502, "bad_response"), (503, "overloaded")],

@@ -148,7 +148,8 @@ impl Verdict<'_> {
         let mut closed = false;
         for message in &self.client.reader.messages {
             assert!(!closed, "{}: bytes after the last answer", self.name(at));
-            let plan = self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
+            let plan =
+                self.plan(at).unwrap_or_else(|| panic!("{}: an answer nobody asked for", self.name(at)));
             let bytes = &self.client.got[message.start..message.end];
             if (100..200).contains(&message.status) {
                 assert!(!plan.version10, "{}: HTTP/1.0 knows no interim answers", self.name(at));

@@ -183,7 +183,8 @@ impl ClientPeer {
             end = end.min(plan.head_len);
             if self.sent == plan.head_len {
                 let by = *self.continue_by.get_or_insert(net.now + CONTINUE_WAIT);
-                let told = self.reader.messages.iter().filter(|m| m.status == 100).count() > 0 || finals > self.at;
+                let told =
+                    self.reader.messages.iter().filter(|m| m.status == 100).count() > 0 || finals > self.at;
                 if !told && net.now < by {
                     return false;
                 }

@@ -65,7 +65,10 @@ pub fn bait(rng: &mut Rng, id: usize, size: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(size + 200);
     while body.len() < size {
         let piece = match rng.below(5) {
-            0 => format!("GET /r{}/bait HTTP/1.1\r\nHost: evil\r\nx-target-host: http://a.test\r\n\r\n", id + 1),
+            0 => format!(
+                "GET /r{}/bait HTTP/1.1\r\nHost: evil\r\nx-target-host: http://a.test\r\n\r\n",
+                id + 1
+            ),
             1 => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nSTOLE".to_owned(),
             2 => "0\r\n\r\n".to_owned(),
             3 => "\r\n5\r\nchunk\r\n".to_owned(),
@@ -140,14 +143,20 @@ pub fn chunks(rng: &mut Rng, data: &[u8], fault: bool) -> Chunks {
         }
     }
     if fault {
-        out.wire.extend_from_slice(rng.pick(&[&b"0\r\nbad trailer\r\n\r\n"[..], b"0x\r\n\r\n", b"0\r\nA: b\n\r\n"]));
+        out.wire.extend_from_slice(rng.pick(&[
+            &b"0\r\nbad trailer\r\n\r\n"[..],
+            b"0x\r\n\r\n",
+            b"0\r\nA: b\n\r\n",
+        ]));
         return out;
     }
     let zeros = rng.pick(&["0", "0", "000"]);
     let extension = rng.pick(&["", "", ";last=1"]);
     out.wire.extend_from_slice(format!("{zeros}{extension}\r\n").as_bytes());
     out.image.extend_from_slice(format!("{zeros}\r\n").as_bytes());
-    for (line, passes) in [("X-Sum: 1\r\n", true), ("Content-Length: 9\r\n", false), ("Host: evil\r\n", false)] {
+    for (line, passes) in
+        [("X-Sum: 1\r\n", true), ("Content-Length: 9\r\n", false), ("Host: evil\r\n", false)]
+    {
         if rng.one_in(5) {
             out.wire.extend_from_slice(line.as_bytes());
             if passes {

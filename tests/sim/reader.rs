@@ -135,7 +135,8 @@ impl Reader {
         let until_close = self.phase == Phase::UntilClose;
         let closes = until_close || header(head, "connection").is_some_and(|v| v == "close");
         let code = header(head, "x-proxy-error");
-        self.open = Some(Message { start, head_end: self.at, end: self.at, status, closes, until_close, code });
+        self.open =
+            Some(Message { start, head_end: self.at, end: self.at, status, closes, until_close, code });
     }
 
     fn complete(&mut self) {

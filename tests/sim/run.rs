@@ -299,7 +299,9 @@ impl Sim {
         let mut events = Vec::new();
         for sock in net.live.clone() {
             let socket = &net.sockets[sock];
-            let Some((worker, token)) = socket.owner.filter(|_| socket.pending && !socket.dropped) else { continue };
+            let Some((worker, token)) = socket.owner.filter(|_| socket.pending && !socket.dropped) else {
+                continue;
+            };
             if worker != id || (!all && net.noise && self.rng.one_in(4)) {
                 continue;
             }
@@ -390,7 +392,10 @@ impl Sim {
             (0..self.clients.len()).filter(|at| self.clients[*at].ended.is_none()).collect();
         let empty: Vec<bool> = self.workers.iter().map(Worker::is_empty).collect();
         let socks: Vec<_> = waiting.iter().map(|at| self.clients[*at].sock).collect();
-        format!("clients {waiting:?} at {socks:?} not done, workers empty {empty:?}, {} permits out", self.permits.open())
+        format!(
+            "clients {waiting:?} at {socks:?} not done, workers empty {empty:?}, {} permits out",
+            self.permits.open()
+        )
     }
 }
 

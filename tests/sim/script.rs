@@ -275,7 +275,8 @@ impl Script {
             let size_max = step.saturating_mul(150).clamp(600, 120_000);
             let plans: Vec<usize> = (0..rng.range(1, 5))
                 .map(|_| {
-                    let context = plan::Context { mood, stalls, size_max, reloads: reload_at.is_some(), own_places };
+                    let context =
+                        plan::Context { mood, stalls, size_max, reloads: reload_at.is_some(), own_places };
                     let id = script.plans.len();
                     script.plans.push(plan::plan(rng, id, client, &script.places, &context));
                     id

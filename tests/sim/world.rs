@@ -217,7 +217,7 @@ impl Net {
 
     /// What an event says of a socket now.
     pub fn ready(&self, id: usize) -> Ready {
-        let socket = & self.sockets[id];
+        let socket = &self.sockets[id];
         let failed = socket.opening == Opening::Failed;
         let open = socket.opening == Opening::Open;
         Ready {
@@ -358,7 +358,8 @@ impl Socket {
     /// Whether bytes or an end are under way to the proxy.
     pub fn has_wire(&self) -> bool {
         !self.wire.is_empty()
-            || (!self.dropped && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
+            || (!self.dropped
+                && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
     }
 }
 
@@ -507,7 +508,8 @@ impl Io for SimIo {
 
     fn resolve(&mut self, host: &str, key: Key) -> Lookup {
         let mut net = self.world.net();
-        let place = net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
+        let place =
+            net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
         let addresses: Addresses = place.doors.iter().map(|(ip, _)| *ip).collect();
         let (delay, found) = match place.dns {
             Dns::Known => return Lookup::Found(addresses),

@@ -78,7 +78,7 @@ impl<S> Leg<S> {
             buf.received(n);
             self.bulk = n == wanted && n >= SMALL / 2;
             // A short receive proves the queue empty, unless the end of the stream is queued behind it (epoll(7)).
-            if n < wanted && !self.ready.read_closed {
+            if n < wanted && !self.ready.read_closed && !self.broken {
                 self.ready.readable = false;
             }
         }
@@ -86,24 +86,16 @@ impl<S> Leg<S> {
         self.tidy(bufs);
         match moved {
             Moved::Bytes(n) => Received::Bytes(n),
-            Moved::Blocked if self.broken => {
-                self.failed = true;
-                Received::Over
-            }
-            Moved::Blocked => {
+            Moved::Blocked if !self.broken => {
                 self.ready.readable = false;
                 Received::Nothing
             }
-            // The failed send has used up the error: what looks like an end now is the reset.
-            Moved::End if self.broken => {
-                self.failed = true;
-                Received::Over
-            }
-            Moved::End => {
+            Moved::End if !self.broken => {
                 self.ended = true;
                 Received::Over
             }
-            Moved::Failed => {
+            // A failed send has used up the error: what looks like an end or like nothing now is the reset.
+            Moved::Blocked | Moved::End | Moved::Failed => {
                 self.failed = true;
                 Received::Over
             }

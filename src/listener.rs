@@ -90,14 +90,18 @@ fn sentence(address: SocketAddr, error: &io::Error) -> String {
 }
 
 fn open_at(address: SocketAddr, backlog: i32, count: usize) -> io::Result<Vec<TcpListener>> {
-    // The probe listens, so that it fails beside any listener, whatever that one's options are.
-    let probe = socket(address)?;
-    probe.set_reuse_address(true)?;
-    probe.bind(&address.into())?;
-    probe.listen(1)?;
-    let address = probe.local_addr()?.as_socket().unwrap_or(address);
-    drop(probe);
-    (0..count).map(|_| group_member(address, backlog)).collect()
+    if address.port() != 0 {
+        // The probe listens, so that it fails beside any listener, whatever that one's options are.
+        let probe = socket(address)?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())?;
+        probe.listen(1)?;
+    }
+    // The system chooses a port that nobody has, for the first; the others join it.
+    let first = group_member(address, backlog)?;
+    let address = first.local_addr()?;
+    let others = (1..count).map(|_| group_member(address, backlog));
+    std::iter::once(Ok(first)).chain(others).collect()
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {

@@ -215,13 +215,11 @@ impl Permits {
         let starving = table.firsts[Obstacle::Total as usize].keys().next().copied();
         let Some(first) = own.into_iter().chain(starving).min() else { return NextUse::Keep };
         let waiters = &mut table.entry(route).waiters;
-        match waiters.pop_front_if(|waiter| waiter.arrival == first && waiter.worker == worker) {
-            None => NextUse::Close,
-            Some(waiter) => {
-                self.settle(&mut table, route);
-                NextUse::Serve(waiter.key)
-            }
-        }
+        let ours = |waiter: &&Waiter| waiter.arrival == first && waiter.worker == worker;
+        let Some(key) = waiters.front().filter(ours).map(|waiter| waiter.key) else { return NextUse::Close };
+        waiters.pop_front();
+        self.settle(&mut table, route);
+        NextUse::Serve(key)
     }
 
     /// Counts a connection in and makes its permit.

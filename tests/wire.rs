@@ -4,6 +4,8 @@
 //! `tests/wire/*.wire` is one test here; its transcripts are played beside each other, each on a proxy of its own.
 //! `WIRE=name cargo test --test wire` plays only the transcripts whose name holds `name`.
 
+#[path = "wire/line.rs"]
+mod line;
 #[path = "wire/stage.rs"]
 mod stage;
 #[path = "wire/transcript.rs"]
@@ -85,4 +87,42 @@ fn every_file_is_played() {
         is_wire.then(|| path.file_stem().expect("it has a name").to_string_lossy().into_owned())
     });
     assert_eq!(files.collect::<BTreeSet<_>>(), FILES.iter().map(|&file| file.to_owned()).collect());
+}
+
+/// `pending` holds what should happen and does not yet; it is read, so that it stays readable, and not played.
+#[test]
+fn pending_transcripts_can_be_read() {
+    for entry in fs::read_dir(folder().join("pending")).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let text = fs::read_to_string(&path).expect("it can be read");
+        let read = transcript::parse(&text).unwrap_or_else(|what| panic!("{}: {what}", path.display()));
+        assert!(!read.is_empty(), "{} holds nothing", path.display());
+    }
+}
+
+/// Every transcript as `file/name`.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for file in FILES {
+        let text = fs::read_to_string(folder().join(file).with_extension("wire")).expect("the file is there");
+        let titles = text.lines().filter_map(|line| line.strip_prefix("=== "));
+        names.extend(titles.map(|title| format!("{file}/{}", title.split(':').next().unwrap_or_default())));
+    }
+    names
+}
+
+#[test]
+fn the_coverage_table_names_every_transcript_and_no_other() {
+    let readme = fs::read_to_string(folder().join("README.md")).expect("the file is there");
+    let (_, tables) = readme.split_once("## What covers what").expect("the chapter is there");
+    let rows: Vec<&str> = tables.lines().filter(|line| line.starts_with("| ")).collect();
+    let quoted = rows.iter().flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| {
+        FILES.iter().any(|file| name.strip_prefix(file).is_some_and(|rest| rest.starts_with('/')))
+    });
+    let named: BTreeSet<String> = quoted.map(str::to_owned).collect();
+    let names = names();
+    let there: BTreeSet<String> = names.iter().cloned().collect();
+    assert_eq!(there.len(), names.len(), "a name is used twice in one file");
+    assert_eq!(named.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new(), "named, but not there");
+    assert_eq!(there.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new(), "there, but not named");
 }

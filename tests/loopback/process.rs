@@ -175,9 +175,11 @@ impl Nginx {
     pub fn start() -> Self {
         let folder = Folder::new();
         fs::create_dir_all(folder.path("www/up")).expect("the folder is writable");
-        // Ports below the ephemeral range; whether one is free is for nginx to find out.
+        // Ports below the ephemeral range, another for each nginx; whether one is free is for nginx to find out.
+        static TRIED: AtomicU32 = AtomicU32::new(0);
         let first = 10_000 + std::process::id() % 10_000;
-        for port in first..first + 100 {
+        for _ in 0..100 {
+            let port = first + TRIED.fetch_add(1, Ordering::Relaxed);
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
             if let Some(process) = Self::try_start(&folder, address) {
                 return Self { _process: process, address, folder };

@@ -3,7 +3,7 @@
 use crate::process::{Proxy, Rude, until};
 use crate::raw::{Answer, Client, Lack};
 use socket2::{Domain, Socket, Type};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// A proxy with short waits for targets, and the rude origin.
 fn pair() -> (Proxy, Rude) {
@@ -52,9 +52,12 @@ fn answers_that_make_no_sense() {
 #[test]
 fn connections_that_do_not_open() {
     let (proxy, rude) = pair();
-    let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    // Bound, so that nobody else gets the port, but not listening.
+    let gone = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    gone.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let gone = (gone.local_addr().unwrap().as_socket().unwrap(), gone);
     let mut client = Client::connect(proxy.address);
-    assert_eq!(client.get(gone, "/").refusal(), (502, Some("connect_refused")));
+    assert_eq!(client.get(gone.0, "/").refusal(), (502, Some("connect_refused")));
 
     // A listener whose queue is full drops whoever knocks.
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

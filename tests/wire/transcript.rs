@@ -238,15 +238,12 @@ pub fn expand(text: &str, names: &BTreeMap<String, String>) -> String {
             });
             Some((value?, behind))
         });
-        match known {
-            Some((value, behind)) => {
-                out.push_str(&value);
-                rest = behind;
-            }
-            None => {
-                out.push('{');
-                rest = after;
-            }
+        if let Some((value, behind)) = known {
+            out.push_str(&value);
+            rest = behind;
+        } else {
+            out.push('{');
+            rest = after;
         }
     }
     out + rest

@@ -6,6 +6,7 @@
 
 mod sim {
     pub mod answer;
+    pub mod body;
     pub mod oracle;
     pub mod peer_client;
     pub mod peer_origin;
@@ -14,6 +15,9 @@ mod sim {
     pub mod rng;
     pub mod run;
     pub mod script;
+    pub mod seam;
+    pub mod shell;
+    pub mod story;
     pub mod world;
 }
 

@@ -1,6 +1,7 @@
 //! What an origin answers to one request, when, what is wrong with it, and what the client may see of it.
 
-use super::plan::{Context, Own, Passes, bait, chunks, size};
+use super::body::{bait, chunks, size};
+use super::plan::{Context, Own, Passes};
 use super::rng::Rng;
 use super::script::Mood;
 
@@ -216,7 +217,8 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
     }
     let mut after = after(rng, context.mood);
     let mut stays = !origin10;
-    if rng.one_in(8) {
+    let closes = rng.one_in(8);
+    if closes {
         lines.push(("Connection: close".into(), Passes::Never));
         after = After::Close;
     } else if origin10 && rng.one_in(2) {
@@ -280,7 +282,7 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
         after = After::Close;
     }
     let mut timing = Timing::Complete;
-    if rng.one_in(8) && faulty || kind.body_faulty && rng.one_in(3) {
+    if rng.one_in(5) && faulty || kind.body_faulty && rng.one_in(3) {
         timing = Timing::Early { reads_on: !context.stalls || rng.one_in(2) };
     }
     if kind.body_faulty && timing == Timing::Complete {

@@ -238,7 +238,7 @@ impl Verdict<'_> {
             return;
         }
         let text = || String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
-        let image = self.images(plan).into_iter().find(|image| image == bytes);
+        let image = Self::images(plan).into_iter().find(|image| image == bytes);
         assert!(image.is_some(), "{name}: not its answer: {}", text());
         assert!(self.sightings.iter().any(|s| s.id == plan.id), "{name}: an answer to a request nobody saw");
         assert!(!plan.answer.is_flawed(), "{name}: {:?} looks complete", plan.answer.flaw);
@@ -254,7 +254,7 @@ impl Verdict<'_> {
     }
 
     /// The answer as the client may see it.
-    fn images(&self, plan: &Plan) -> Vec<Vec<u8>> {
+    fn images(plan: &Plan) -> Vec<Vec<u8>> {
         let lines = [&b""[..], b"Connection: close\r\n", b"Connection: keep-alive\r\n"];
         lines.map(|line| [&plan.answer.head, line, b"\r\n", &plan.answer.body].concat()).into()
     }
@@ -293,7 +293,7 @@ impl Verdict<'_> {
             return;
         }
         let own = rest.len() < 60 || rest.windows(15).any(|window| window == b"\nContent-Type: ");
-        let images = self.images(plan);
+        let images = Self::images(plan);
         let is_prefix = images.iter().chain(&plan.answer.interims).any(|image| image.starts_with(rest));
         let text = String::from_utf8_lossy(&rest[..rest.len().min(400)]).into_owned();
         assert!(is_prefix || own || self.spoilt(plan), "{name}: not its answer: {text}");
@@ -305,8 +305,8 @@ impl Verdict<'_> {
 
     /// The body of a refused request was too long to be read to its end.
     fn follows_a_long_refusal(&self, at: usize) -> bool {
-        let finals = self.client.reader.messages.iter().filter(|message| message.status >= 200);
-        let refused = finals.last().is_some_and(|message| message.code.is_some());
+        let mut finals = self.client.reader.messages.iter().filter(|message| message.status >= 200);
+        let refused = finals.next_back().is_some_and(|message| message.code.is_some());
         refused && at > 0 && self.plan(at - 1).is_some_and(|plan| plan.wire.len() as u64 > DISCARD_MAX)
     }
 

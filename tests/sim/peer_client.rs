@@ -65,11 +65,10 @@ impl ClientPeer {
     /// Does one thing, if there is one to do.
     pub fn step(&mut self, net: &mut Net, plans: &[Plan]) -> bool {
         let Some(sock) = self.sock.filter(|_| self.ended.is_none()) else { return false };
-        if self.rng.one_in(2) {
-            self.write(net, sock, plans) || self.read(net, sock, plans)
-        } else {
-            self.read(net, sock, plans) || self.write(net, sock, plans)
-        }
+        let first = self.rng.one_in(2);
+        (first && self.write(net, sock, plans))
+            || self.read(net, sock, plans)
+            || (!first && self.write(net, sock, plans))
     }
 
     fn is_deaf(&self) -> bool {

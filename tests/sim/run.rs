@@ -3,29 +3,23 @@
 use super::oracle;
 use super::peer_client::{ClientPeer, Ended};
 use super::peer_origin::OriginPeer;
-use super::plan::Plan;
 use super::rng::Rng;
 use super::script::Script;
-use super::world::{SimIo, Sock, World};
-use apim_proxy::engine::{Config, Limits};
+use super::seam::{SimIo, Sock};
+use super::shell::{Mail, Mailboxes, config};
+use super::story::{describe, told};
+use super::world::World;
 use apim_proxy::io::Ready;
-use apim_proxy::permits::{Grant, Herald, Permits, WorkerId};
-use apim_proxy::setting::Source;
+use apim_proxy::permits::Permits;
 use apim_proxy::stats::Stats;
 use apim_proxy::time::Now;
 use apim_proxy::worker::Worker;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// More rounds than any script needs: who is not done by then waits for ever.
 const ROUNDS_MAX: usize = 400_000;
-
-/// What the permits tell a worker.
-enum Mail {
-    Granted(Grant),
-    YieldIdle,
-}
 
 /// Something the kernel says of a socket.
 #[derive(Clone, Copy)]
@@ -33,60 +27,6 @@ struct Event {
     sock: usize,
     token: usize,
     ready: Ready,
-}
-
-#[derive(Clone)]
-struct Mailboxes(Arc<Vec<Mutex<VecDeque<Mail>>>>);
-
-impl Mailboxes {
-    fn put(&self, worker: WorkerId, mail: Mail) {
-        self.0[worker].lock().expect("no panic under the lock").push_back(mail);
-    }
-
-    fn take(&self, worker: WorkerId) -> Option<Mail> {
-        self.0[worker].lock().expect("no panic under the lock").pop_front()
-    }
-
-    fn is_empty(&self, worker: WorkerId) -> bool {
-        self.0[worker].lock().expect("no panic under the lock").is_empty()
-    }
-}
-
-impl Herald for Mailboxes {
-    fn granted(&self, worker: WorkerId, grant: Grant) {
-        self.put(worker, Mail::Granted(grant));
-    }
-
-    fn wanted(&self, asking: WorkerId) {
-        for worker in (0..self.0.len()).filter(|worker| *worker != asking) {
-            self.put(worker, Mail::YieldIdle);
-        }
-    }
-}
-
-/// Settings that differ from the defaults.
-struct Settings(Vec<(&'static str, String)>);
-
-impl Source for Settings {
-    fn text(&self, key: &'static str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| *name == key).map(|(_, text)| text.as_str())
-    }
-}
-
-fn config(script: &Script, reloaded: bool) -> Arc<Config> {
-    let mut settings = Vec::new();
-    if let Some(max) = script.requests_max {
-        settings.push(("server.tomcat.max-keep-alive-requests", max.to_string()));
-    }
-    if reloaded {
-        settings.push(("proxy.header.filter", "host,x-target-host,X-SECRET".into()));
-    }
-    let limits = Limits {
-        clients_max: script.clients_max,
-        exchanges_max: script.exchanges_max,
-        large_max: script.large_max,
-    };
-    Arc::new(Config::from(&Settings(settings), limits).expect("the settings are in order"))
 }
 
 /// Everything a run leaves for the oracle.
@@ -112,7 +52,7 @@ impl Sim {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let world = World::new(script.places.clone(), script.tx_room, rng.fork(), script.noise, verbose);
         let count = script.workers;
-        let mail = Mailboxes(Arc::new((0..count).map(|_| Mutex::default()).collect()));
+        let mail = Mailboxes::new(count);
         let permits = Permits::new(script.per_route, script.total, Box::new(mail.clone()));
         let stats: Vec<Arc<Stats>> = (0..count).map(|_| Arc::default()).collect();
         let workers = (0..count).map(|id| {
@@ -183,7 +123,7 @@ impl Sim {
                 (client.ended, client.rejected) = (Some(Ended::Left), true);
                 continue;
             }
-            let sock = self.world.connect(client.script.room);
+            let sock = Sock::connect(&self.world, client.script.room);
             client.sock = Some(sock.id);
             let worker = self.rng.below(self.workers.len());
             self.backlog[worker].push_back((at, sock));
@@ -194,7 +134,7 @@ impl Sim {
     fn round(&mut self, all: bool, drain: bool) -> bool {
         let workers = self.workers.len();
         let clients = self.clients.len();
-        let mut order: Vec<usize> = (0..workers + clients + self.origins.len() + 1).collect();
+        let mut order: Vec<usize> = (0..=workers + clients + self.origins.len()).collect();
         self.rng.shuffle(&mut order);
         let mut moved = drain;
         self.world.net().now = self.now;
@@ -351,12 +291,12 @@ impl Sim {
             let Err(sock) = self.workers[id].accept(sock, peer) else { continue };
             let others = (0..self.workers.len()).filter(|other| *other != id);
             let room = others.min_by_key(|other| self.workers[*other].clients());
-            match room.filter(|other| self.workers[*other].clients() < self.script.clients_max) {
-                Some(other) => self.backlog[other].push_back((client, sock)),
-                None => {
-                    self.clients[client].rejected = true;
-                    self.workers[id].reject(sock, peer);
-                }
+            if let Some(other) = room.filter(|other| self.workers[*other].clients() < self.script.clients_max)
+            {
+                self.backlog[other].push_back((client, sock));
+            } else {
+                self.clients[client].rejected = true;
+                self.workers[id].reject(sock, peer);
             }
         }
         self.workers[id].check();
@@ -407,46 +347,6 @@ impl Sim {
             self.permits.open()
         )
     }
-}
-
-fn told(ready: Ready) -> String {
-    let words = [
-        (ready.readable, "readable"),
-        (ready.writable, "writable"),
-        (ready.read_closed, "read-closed"),
-        (ready.dead, "dead"),
-    ];
-    words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
-}
-
-/// Prints what a seed means.
-fn describe(script: &Script) {
-    for client in &script.clients {
-        eprintln!("{client:?}");
-    }
-    for (at, place) in script.places.iter().enumerate() {
-        eprintln!("place {at}: {place:?}");
-    }
-    for plan in &script.plans {
-        let Plan { id, client, method, head_len, place, expects, completes, answer, .. } = plan;
-        let (total, answered) = (plan.wire.len(), answer.wire.len());
-        eprintln!(
-            "request {id} of client {client}: {method} {head_len}+{} bytes to {place:?}, expects {expects}, \
-             completes {completes}; {} interims, {answered} bytes {:?} {:?} {:?}",
-            total - head_len,
-            answer.interims.len(),
-            answer.timing,
-            answer.flaw,
-            answer.after
-        );
-    }
-    let Script { mood, workers, clients_max, exchanges_max, large_max, per_route, total, .. } = script;
-    let Script { tx_room, drain_at, reload_at, stalls, noise, requests_max, .. } = script;
-    eprintln!(
-        "{mood:?}, {workers} workers, clients {clients_max}, exchanges {exchanges_max}, large {large_max}, pool \
-         {per_route} of {total}, room {tx_room}, drain {drain_at:?}, reload {reload_at:?}, stalls {stalls}, noise \
-         {noise}, requests {requests_max:?}"
-    );
 }
 
 /// Runs one seed and judges it.

@@ -7,13 +7,10 @@
 //! ```
 
 use super::rng::Rng;
-use super::script::{Dns, Door, Place};
-use apim_proxy::fault::What;
-use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready};
-use apim_proxy::key::{Key, Side};
+use super::script::Place;
+use apim_proxy::io::{Addresses, Ready};
+use apim_proxy::key::Key;
 use std::collections::VecDeque;
-use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How a connection the proxy opens stands.
@@ -34,24 +31,24 @@ pub struct Socket {
     pub opening: Opening,
     /// Which place it leads to; `None` for a client's.
     pub place: Option<usize>,
-    wire: VecDeque<u8>,
-    wire_end: bool,
-    wire_reset: bool,
-    rx: VecDeque<u8>,
-    end: bool,
-    reset: bool,
+    pub wire: VecDeque<u8>,
+    pub wire_end: bool,
+    pub wire_reset: bool,
+    pub rx: VecDeque<u8>,
+    pub end: bool,
+    pub reset: bool,
     /// The error of a reset is told once, like `SO_ERROR`; afterwards the stream just looks ended.
-    error: bool,
-    tx: VecDeque<u8>,
-    room: usize,
-    tx_end: bool,
-    tx_reset: bool,
+    pub error: bool,
+    pub tx: VecDeque<u8>,
+    pub room: usize,
+    pub tx_end: bool,
+    pub tx_reset: bool,
     /// An event waits to be told.
     pub pending: bool,
-    starved_of_room: bool,
+    pub starved_of_room: bool,
     /// The proxy has let go of it.
     pub dropped: bool,
-    peer_closed: bool,
+    pub peer_closed: bool,
     /// Everything the proxy sent.
     pub log: Vec<u8>,
     /// How many bytes the proxy has received.
@@ -59,7 +56,7 @@ pub struct Socket {
     /// The peer was reset because its bytes crossed the proxy's close on the way: neither could know.
     pub lossy: bool,
     /// The proxy knows of bytes it has not received.
-    told: bool,
+    pub told: bool,
     /// The peer speaks unasked, or resets what it has said.
     pub rude: bool,
     /// The peer may not read what comes next.
@@ -67,7 +64,7 @@ pub struct Socket {
     /// How many bytes the proxy had sent when it was told, while bytes nobody asked for (or an end) were there.
     pub warned_at: Option<usize>,
     /// Bytes the peer has written.
-    written: usize,
+    pub written: usize,
     /// From this byte on what the peer does is not part of an answer.
     pub tainted: Option<usize>,
 }
@@ -129,14 +126,6 @@ impl World {
     pub fn net(&self) -> MutexGuard<'_, Net> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-
-    /// A client's connection, ready to be accepted.
-    pub fn connect(&self, room: usize) -> Sock {
-        let mut net = self.net();
-        let id = net.open(None, Opening::Open);
-        net.sockets[id].room = room;
-        Sock { world: self.clone(), id }
-    }
 }
 
 impl Net {
@@ -147,7 +136,7 @@ impl Net {
         }
     }
 
-    fn open(&mut self, place: Option<usize>, opening: Opening) -> usize {
+    pub fn open(&mut self, place: Option<usize>, opening: Opening) -> usize {
         self.sockets.push(Socket {
             owner: None,
             opening,
@@ -333,7 +322,7 @@ impl Net {
         socket.tx.clear();
     }
 
-    fn drop_socket(&mut self, id: usize) {
+    pub fn drop_socket(&mut self, id: usize) {
         let purge = self.rng.one_in(2);
         self.note(|| format!("s{id} closed by the proxy"));
         let socket = &mut self.sockets[id];
@@ -363,170 +352,5 @@ impl Socket {
         !self.wire.is_empty()
             || (!self.dropped
                 && ((self.wire_end && !self.end && !self.reset) || (self.wire_reset && !self.reset)))
-    }
-}
-
-/// A socket in the hands of a worker.
-pub struct Sock {
-    world: World,
-    pub id: usize,
-}
-
-impl Drop for Sock {
-    fn drop(&mut self) {
-        self.world.net().drop_socket(self.id);
-    }
-}
-
-/// The seam as one worker sees it.
-pub struct SimIo {
-    pub world: World,
-    pub worker: usize,
-}
-
-impl SimIo {
-    /// The world does not stand still between two calls.
-    fn meanwhile(&self, id: usize) {
-        let mut net = self.world.net();
-        if net.noise && net.rng.one_in(4) {
-            let n = net.rng.range(1, 300);
-            net.deliver(id, n);
-        }
-    }
-}
-
-impl Io for SimIo {
-    type Socket = Sock;
-
-    fn recv(&mut self, socket: &mut Sock, into: &mut [u8]) -> Moved {
-        assert!(!into.is_empty(), "a receive needs room");
-        self.meanwhile(socket.id);
-        let id = socket.id;
-        let mut net = self.world.net();
-        let s = &mut net.sockets[id];
-        let n = into.len().min(s.rx.len());
-        let moved = if n > 0 {
-            for (slot, byte) in into.iter_mut().zip(s.rx.drain(..n)) {
-                *slot = byte;
-            }
-            s.taken += n;
-            s.told &= !s.rx.is_empty();
-            Moved::Bytes(n)
-        } else if std::mem::take(&mut s.error) {
-            Moved::Failed
-        } else if s.end || s.reset {
-            Moved::End
-        } else {
-            Moved::Blocked
-        };
-        net.note(|| format!("s{id} recv {moved:?} of {}", into.len()));
-        drop(net);
-        self.meanwhile(id);
-        moved
-    }
-
-    fn send(&mut self, socket: &mut Sock, slices: &[IoSlice<'_>]) -> Moved {
-        let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        assert!(total > 0, "a send needs bytes");
-        self.meanwhile(socket.id);
-        let id = socket.id;
-        let mut net = self.world.net();
-        let s = &mut net.sockets[id];
-        assert!(!s.tx_end, "nothing is sent after the end");
-        let moved = if s.reset {
-            // Telling an error clears it.
-            s.error = false;
-            Moved::Failed
-        } else {
-            let n = total.min(s.room.saturating_sub(s.tx.len()));
-            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(n).collect();
-            s.log.extend_from_slice(&bytes);
-            if s.peer_closed {
-                s.wire_reset |= n > 0;
-            } else {
-                s.tx.extend(bytes);
-            }
-            s.starved_of_room = n < total;
-            if n > 0 { Moved::Bytes(n) } else { Moved::Blocked }
-        };
-        net.note(|| format!("s{id} send {moved:?} of {total}"));
-        moved
-    }
-
-    fn register(&mut self, socket: &mut Sock, key: Key, side: Side) -> Result<(), What> {
-        let mut net = self.world.net();
-        let s = &mut net.sockets[socket.id];
-        s.owner = Some((self.worker, key.token(side)));
-        s.pending = true;
-        Ok(())
-    }
-
-    fn connect(&mut self, address: SocketAddr, key: Key) -> Result<Sock, What> {
-        let mut net = self.world.net();
-        let now = net.now;
-        let known = net.places.iter().enumerate().find_map(|(at, place)| {
-            let (_, door) = place.doors.iter().find(|(ip, _)| *ip == address.ip())?;
-            (place.port == address.port()).then_some((at, *door))
-        });
-        let (place, door) = known.expect("only known addresses are dialled");
-        assert!(net.places[place].reachable || door != Door::Open(0), "{address} must not be dialled");
-        let opening = match door {
-            Door::Open(delay) => Opening::At(now + delay),
-            Door::Shut => return Err(What::ConnectRefused),
-            Door::ShutLater(delay) => Opening::FailsAt(now + delay),
-            Door::Silent => Opening::Never,
-        };
-        let id = net.open(Some(place), opening);
-        net.sockets[id].owner = Some((self.worker, key.token(Side::Upstream)));
-        net.fresh.push(id);
-        net.note(|| format!("s{id} dialled {address} by worker {}", self.worker));
-        drop(net);
-        Ok(Sock { world: self.world.clone(), id })
-    }
-
-    fn connected(&mut self, socket: &mut Sock) -> Result<bool, What> {
-        match self.world.net().sockets[socket.id].opening {
-            Opening::Open => Ok(true),
-            Opening::Failed => Err(What::ConnectRefused),
-            Opening::At(_) | Opening::FailsAt(_) | Opening::Never => Ok(false),
-        }
-    }
-
-    fn finish(&mut self, socket: &mut Sock) {
-        let mut net = self.world.net();
-        net.note(|| format!("s{} finished by the proxy", socket.id));
-        net.sockets[socket.id].tx_end = true;
-    }
-
-    fn reset(&mut self, socket: Sock) {
-        let mut net = self.world.net();
-        let purge = net.rng.one_in(2);
-        net.note(|| format!("s{} reset by the proxy", socket.id));
-        let s = &mut net.sockets[socket.id];
-        s.tx_reset = true;
-        if purge {
-            s.tx.clear();
-        }
-    }
-
-    fn resolve(&mut self, host: &str, key: Key) -> Lookup {
-        let mut net = self.world.net();
-        let place =
-            net.places.iter().find(|place| place.host == host).expect("only known names are asked for");
-        let addresses: Addresses = place.doors.iter().map(|(ip, _)| *ip).collect();
-        let (delay, found) = match place.dns {
-            Dns::Known => return Lookup::Found(addresses),
-            Dns::Unknown => return Lookup::Failed,
-            Dns::Never => return Lookup::Pending,
-            Dns::Later(delay, found) => (delay, found),
-        };
-        let due = net.now + delay;
-        let answer = found.then_some(addresses);
-        net.questions.push(Question { worker: self.worker, key, host: host.to_owned(), due, answer });
-        Lookup::Pending
-    }
-
-    fn is_own_listener(&mut self, address: SocketAddr) -> bool {
-        address.ip().to_string() == "10.99.0.1"
     }
 }

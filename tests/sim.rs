@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const FAILURES_MAX: u64 = 10;
 
 /// Seeds of the default sweep.
-const SEEDS: u64 = 2_500;
+const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))

@@ -122,7 +122,14 @@ pub struct Body {
 }
 
 /// Makes up a request's body.
-pub fn body(rng: &mut Rng, id: usize, method: &str, version10: bool, context: &Context) -> Body {
+pub fn body(
+    rng: &mut Rng,
+    id: usize,
+    method: &str,
+    version10: bool,
+    refused: bool,
+    context: &Context,
+) -> Body {
     let bodyless = matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE") && !rng.one_in(6);
     if bodyless || rng.one_in(8) {
         let zero = !bodyless;
@@ -133,7 +140,9 @@ pub fn body(rng: &mut Rng, id: usize, method: &str, version10: bool, context: &C
             faulty: false,
         };
     }
-    let len = size(rng, context.size_max);
+    // What is read only to be dropped must not fill a buffer.
+    let long = refused && rng.one_in(2);
+    let len = if long { context.size_max } else { size(rng, context.size_max) };
     let data = bait(rng, id, len);
     if version10 || rng.one_in(2) {
         let line = Some(format!("Content-Length: {}", data.len()));

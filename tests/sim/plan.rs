@@ -163,7 +163,7 @@ fn request(rng: &mut Rng, id: usize, client: usize, target: &Target<'_>, context
     let any = ["GET", "GET", "GET", "POST", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PURGE"];
     let method = target.method.unwrap_or_else(|| rng.pick(&any));
     let version10 = rng.one_in(6);
-    let body = body(rng, id, method, version10, context);
+    let body = body(rng, id, method, version10, target.place.is_none(), context);
     let has_body = !body.wire.is_empty();
     let expects = has_body && !version10 && rng.one_in(4);
     let path = format!("/r{id}/{}", rng.pick(&["", "x?q=1&r=%20", "a//b/../c;d"]));

@@ -198,9 +198,7 @@ impl Sim {
         let worker = &mut self.workers[id];
         worker.begin_turn(Now(self.now));
         for Event { sock, token, ready } in events {
-            if ready.readable {
-                self.world.net().warn(sock);
-            }
+            self.world.net().tell(sock, ready);
             self.world.net().note(|| format!("s{sock} event {}", told(ready)));
             worker.event(token, ready);
             worker.check();
@@ -327,8 +325,7 @@ impl Sim {
     fn check_idle(&self) {
         let net = self.world.net();
         let all_idle = self.workers.iter().all(|worker| worker.clients() == 0);
-        let kept =
-            net.live.iter().find(|id| net.sockets[**id].warned_at.is_some() && !net.sockets[**id].dropped);
+        let kept = net.live.iter().find(|id| net.sockets[**id].is_spoilt());
         assert!(!all_idle || kept.is_none(), "s{kept:?} is kept although it is known to be spoilt");
     }
 

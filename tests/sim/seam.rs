@@ -84,6 +84,7 @@ impl Io for SimIo {
         let id = socket.id;
         let mut net = self.world.net();
         let s = &mut net.sockets[id];
+        assert!(!s.blocked, "s{id}: a system call for nothing: there was no room and no event since");
         assert!(!s.tx_end, "nothing is sent after the end");
         let moved = if s.reset {
             // Telling an error clears it.
@@ -99,6 +100,7 @@ impl Io for SimIo {
                 s.tx.extend(bytes);
             }
             s.starved_of_room = n < total;
+            s.blocked = n == 0;
             if n > 0 { Moved::Bytes(n) } else { Moved::Blocked }
         };
         net.note(|| format!("s{id} send {moved:?} of {total}"));

@@ -46,6 +46,8 @@ pub struct Socket {
     /// An event waits to be told.
     pub pending: bool,
     pub starved_of_room: bool,
+    /// The proxy was told that there is no room, and no event has said otherwise.
+    pub blocked: bool,
     /// The proxy has let go of it.
     pub dropped: bool,
     pub peer_closed: bool,
@@ -154,6 +156,7 @@ impl Net {
             tx_reset: false,
             pending: false,
             starved_of_room: false,
+            blocked: false,
             dropped: false,
             peer_closed: false,
             log: Vec::new(),
@@ -220,9 +223,13 @@ impl Net {
         }
     }
 
-    /// The proxy is told that there is something to receive: from now on it knows of bytes nobody asked for.
-    pub fn warn(&mut self, id: usize) {
+    /// The proxy is told what an event says: from now on it knows of bytes nobody asked for, and of room.
+    pub fn tell(&mut self, id: usize, ready: Ready) {
         let socket = &mut self.sockets[id];
+        socket.blocked &= !ready.writable;
+        if !ready.readable {
+            return;
+        }
         socket.told |= !socket.rx.is_empty();
         let seen = socket.taken + socket.rx.len();
         let news = socket.tainted.is_some_and(|from| seen > from || socket.end || socket.reset);
@@ -345,6 +352,11 @@ impl Socket {
         if purge {
             self.tx.clear();
         }
+    }
+
+    /// The proxy was told of bytes nobody asked for, or of an end, and leaves them where they are.
+    pub fn is_spoilt(&self) -> bool {
+        self.warned_at.is_some() && !self.dropped && (!self.rx.is_empty() || self.end || self.reset)
     }
 
     /// Whether bytes or an end are under way to the proxy.

@@ -135,7 +135,10 @@ impl Io for Net {
         let ip = address.ip().to_canonical();
         self.own.iter().any(|own| {
             own.port() == address.port()
-                && (own.ip().to_canonical() == ip || own.ip().is_unspecified() && is_local(ip))
+                // The kernel takes the unspecified address for this very machine.
+                && (own.ip().to_canonical() == ip
+                    || ip.is_unspecified()
+                    || own.ip().is_unspecified() && is_local(ip))
         })
     }
 }

@@ -209,7 +209,10 @@ impl BufPool {
     /// whether a connection without one says anything.
     pub fn lease(&mut self) -> Lease {
         self.small_out += 1;
-        assert!(self.small_out <= self.exchanges_max * PER_EXCHANGE + 1, "exchanges hold at most their share");
+        assert!(
+            self.small_out <= self.exchanges_max * PER_EXCHANGE + 1,
+            "exchanges hold at most their share"
+        );
         self.small.pop().unwrap_or_else(|| Box::new(Buf::with_capacity(SMALL)))
     }
 

@@ -84,6 +84,11 @@ impl<I: Io> Worker<I> {
 
     /// A wait has run out.
     pub(crate) fn expire(&mut self, key: Key, wait: Wait) {
+        if wait == Wait::Idle && self.clients.at(key).is_some_and(|client| client.starved) {
+            // It has asked, and no buffer came free in time.
+            self.turn_away(key);
+            return;
+        }
         self.stats.count(wait.counter());
         let state = self.state_of(key);
         let what = match (wait, state) {

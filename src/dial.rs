@@ -25,28 +25,82 @@ impl<I: Io> Worker<I> {
         self.clients.at(key)?.exchange.destination.clone()
     }
 
-    /// Finds a connection for the exchange of `key`, or begins to.
+    /// Finds a connection for the exchange of `key`, or begins to: a name first, so that what cannot be resolved holds no
+    /// permit; then a permit; then one address after another.
     pub(crate) fn dial(&mut self, key: Key) {
         let Some(destination) = self.destination(key) else { return };
-        let retried = self.clients.at(key).is_some_and(|client| client.exchange.retried);
-        if !retried && self.attach_idle(key, destination.origin) {
+        if self.attach_idle(key, destination.origin) {
             return;
         }
-        match self.permits.ask(&destination.route, self.id, key) {
-            Asked::Granted(permit) => self.open(key, permit),
-            Asked::Queued => {
+        match self.io.resolve(&destination.target.host, key) {
+            Lookup::Found(addresses) => self.ask_permit(key, addresses),
+            Lookup::Failed => self.refuse(key, What::DnsFailed),
+            Lookup::Pending => {
                 let Some(client) = self.clients.at_mut(key) else { return };
+                client.exchange.upstream_on(UpstreamEvent::Resolve);
+                client.since = self.now;
+            }
+        }
+    }
+
+    /// The name `host` was resolved for `key`; `None` means it has no address.
+    pub fn resolved(&mut self, key: Key, host: &str, addresses: Option<Addresses>) {
+        let Some(destination) = self.destination(key) else { return };
+        let awaited = self.state_of(key) == Some(UpstreamState::Resolving)
+            && destination.target.host.eq_ignore_ascii_case(host);
+        if !awaited {
+            return;
+        }
+        match addresses {
+            // A connection may have become idle meanwhile.
+            Some(addresses) if !self.attach_idle(key, destination.origin) => self.ask_permit(key, addresses),
+            Some(_) => {}
+            None => self.refuse(key, What::DnsFailed),
+        }
+        self.drive(key);
+    }
+
+    /// Asks for the right to open a connection to one of `addresses`.
+    fn ask_permit(&mut self, key: Key, addresses: Addresses) {
+        let Some(destination) = self.destination(key) else { return };
+        let start = self.pool.next_dial(destination.origin);
+        let asked = self.permits.ask(&destination.route, self.id, key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.exchange.dial = Some(Box::new(Dial { addresses, start, tried: 0, fault: What::DnsFailed }));
+        client.since = self.now;
+        match asked {
+            Asked::Granted(permit) => {
+                client.exchange.permit = Some(permit);
+                self.dial_next(key);
+            }
+            Asked::Queued => {
                 client.exchange.queued = true;
                 client.exchange.upstream_on(UpstreamEvent::Queue);
-                client.since = self.now;
                 self.stats.count(Counter::Queued);
                 self.yield_idle();
             }
         }
     }
 
+    /// A wait for a permit is over. Who no longer waits lets the permit go by dropping it.
+    pub fn granted(&mut self, key: Key, permit: Permit) {
+        if self.state_of(key) != Some(UpstreamState::Queued) {
+            return;
+        }
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.exchange.queued = false;
+        client.exchange.permit = Some(permit);
+        self.dial_next(key);
+        self.drive(key);
+    }
+
+    /// Takes a connection from the pool; never to repeat a request that a pooled one has just failed.
     fn attach_idle(&mut self, key: Key, origin: Key) -> bool {
-        let idempotent = self.clients.at(key).is_some_and(|client| client.exchange.ask.idempotent);
+        let Some(exchange) = self.clients.at(key).map(|client| &client.exchange) else { return false };
+        if exchange.retried {
+            return false;
+        }
+        let idempotent = exchange.ask.idempotent;
         while let Some(link) = self.pool.take(origin) {
             let Some(upstream) = self.upstreams.at_mut(link) else { continue };
             if !idempotent && self.now.micros_since(upstream.since) > DOUBT_AFTER {
@@ -60,55 +114,6 @@ impl<I: Io> Worker<I> {
             self.drop_upstream(link);
         }
         false
-    }
-
-    /// A wait for a permit is over. Who no longer waits lets the permit go by dropping it.
-    pub fn granted(&mut self, key: Key, permit: Permit) {
-        if self.state_of(key) != Some(UpstreamState::Queued) {
-            return;
-        }
-        if let Some(client) = self.clients.at_mut(key) {
-            client.exchange.queued = false;
-        }
-        self.open(key, permit);
-        self.drive(key);
-    }
-
-    fn open(&mut self, key: Key, permit: Permit) {
-        let Some(destination) = self.destination(key) else { return };
-        let lookup = self.io.resolve(&destination.target.host, key);
-        let Some(client) = self.clients.at_mut(key) else { return };
-        client.exchange.permit = Some(permit);
-        client.since = self.now;
-        match lookup {
-            Lookup::Found(addresses) => self.dial_addresses(key, addresses),
-            Lookup::Failed => self.refuse_undialled(key, What::DnsFailed),
-            Lookup::Pending => client.exchange.upstream_on(UpstreamEvent::Resolve),
-        }
-    }
-
-    /// The name `host` was resolved for `key`; `None` means it has no address.
-    pub fn resolved(&mut self, key: Key, host: &str, addresses: Option<Addresses>) {
-        let awaited = self.state_of(key) == Some(UpstreamState::Resolving)
-            && self.destination(key).is_some_and(|d| d.target.host.eq_ignore_ascii_case(host));
-        if !awaited {
-            return;
-        }
-        match addresses {
-            Some(addresses) => self.dial_addresses(key, addresses),
-            None => self.refuse_undialled(key, What::DnsFailed),
-        }
-        self.drive(key);
-    }
-
-    fn dial_addresses(&mut self, key: Key, addresses: Addresses) {
-        let Some(destination) = self.destination(key) else { return };
-        let start = self.pool.next_dial(destination.origin);
-        if let Some(client) = self.clients.at_mut(key) {
-            let dial = Dial { addresses, start, tried: 0, fault: What::DnsFailed };
-            client.exchange.dial = Some(Box::new(dial));
-        }
-        self.dial_next(key);
     }
 
     /// Dials the next address that may be dialled; when none is left the exchange fails.

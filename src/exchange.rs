@@ -5,15 +5,15 @@
 //!                            |                 |             |
 //!                            +-----Abandon-----+----> Done   +--Linger--> Lingering
 //!
-//! upstream  Absent --Ask--> Wanted --Queue--> Queued
-//!                             |                 |
-//!                             +-----Resolve-----+--> Resolving
-//!                             |                 |        |
-//!                             +------Dial-------+--------+--> Connecting --Dial--> Connecting
-//!                             |                 |                  |
-//!                             +------Open-------+------------------+--> Head --Answer--> Body --End--> Done
-//!                                                                        |                              |
-//!                             Wanted <------------Retry------------------+          Absent <---Renew----+
+//! upstream  Absent --Ask--> Wanted --Resolve--> Resolving
+//!                             |                   |
+//!                             +------Queue--------+--> Queued
+//!                             |                   |       |
+//!                             +-------Dial--------+-------+--> Connecting --Dial--> Connecting
+//!                             |                   |       |       |
+//!                             +-------Open--------+-------+-------+--> Head --Answer--> Body --End--> Done
+//!                                                                       |                              |
+//!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
 //!           any but Body and Done --Refuse--> Done
 //! ```
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
@@ -155,12 +155,12 @@ impl UpstreamState {
         use UpstreamEvent as E;
         match (self, event) {
             (Self::Absent, E::Ask) | (Self::Head, E::Retry) => Some(Self::Wanted),
-            (Self::Wanted, E::Queue) => Some(Self::Queued),
-            (Self::Wanted | Self::Queued, E::Resolve) => Some(Self::Resolving),
+            (Self::Wanted, E::Resolve) => Some(Self::Resolving),
+            (Self::Wanted | Self::Resolving, E::Queue) => Some(Self::Queued),
             (Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting, E::Dial) => {
                 Some(Self::Connecting)
             }
-            (Self::Wanted | Self::Queued | Self::Connecting, E::Open) => Some(Self::Head),
+            (Self::Wanted | Self::Resolving | Self::Queued | Self::Connecting, E::Open) => Some(Self::Head),
             (Self::Head, E::Answer) => Some(Self::Body),
             (Self::Body, E::End) => Some(Self::Done),
             // Once an answer has begun there is no other.
@@ -414,11 +414,12 @@ Wanted Resolve Resolving
 Wanted Dial Connecting
 Wanted Open Head
 Wanted Refuse Done
-Queued Resolve Resolving
 Queued Dial Connecting
 Queued Open Head
 Queued Refuse Done
+Resolving Queue Queued
 Resolving Dial Connecting
+Resolving Open Head
 Resolving Refuse Done
 Connecting Dial Connecting
 Connecting Open Head

@@ -18,6 +18,11 @@ use std::rc::Rc;
 
 /// Judges what the client sent: a head when one is due, then the body. Says whether anything moved.
 pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> bool {
+    if client.exchange.client() == ClientState::Idle && client.requests > 0 && client.leg.pending() == b"\r\n"
+    {
+        drop_stray_line(turn, client);
+        return false;
+    }
     let mut moved = false;
     if client.exchange.client() == ClientState::Idle && !client.leg.pending().is_empty() {
         client.exchange.client_on(ClientEvent::Begin);
@@ -45,6 +50,13 @@ pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socke
         }
     }
     moved
+}
+
+/// The empty line that some clients send behind a body begins no request (RFC 9112 §2.2).
+fn drop_stray_line<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
+    client.leg.empty(turn.bufs);
+    client.admitted = false;
+    turn.bufs.end_exchange();
 }
 
 /// Judges the head. `Ok(false)`: it is not complete yet.

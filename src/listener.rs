@@ -173,10 +173,12 @@ impl Default for Reserve {
     }
 }
 
-/// EMFILE or ENFILE.
+/// No descriptor or no memory for another socket.
 fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]

@@ -198,6 +198,7 @@ impl<I: Io> Worker<I> {
         upstream.client = Some(key);
         exchange.link = Some(link);
         exchange.queued = false;
+        exchange.dial = None;
         exchange.reused = true;
         if exchange.ask.idempotent && exchange.client() == ClientState::Done {
             exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));

@@ -7,6 +7,8 @@ use crate::buf::BufPool;
 use crate::engine::Config;
 use crate::exchange::{ClientEvent, ClientState, UpstreamState};
 use crate::fault::What;
+use crate::http::reply;
+use crate::http::rewrite::ConnectionField;
 use crate::intake;
 use crate::io::{Io, Ready};
 use crate::key::{Key, Side, Slots};
@@ -159,20 +161,30 @@ impl<I: Io> Worker<I> {
     /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
     pub fn reject(&mut self, socket: I::Socket, peer: SocketAddr) {
         self.stats.count(Counter::Rejected);
-        let room = self.clients.len() < self.config.limits.clients_max + REJECTS_MAX;
-        if !room || !self.bufs.begin_exchange() {
+        if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
             return;
         }
         let mut client = Client::new(socket, peer.ip().to_canonical(), false, self.now);
-        client.admitted = true;
-        client.exchange.client_on(ClientEvent::Begin);
-        client.exchange.began = self.now;
-        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
-            self.bufs.end_exchange();
-            return;
+        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
+            let key = self.clients.insert(client);
+            self.turn_away(key);
         }
-        let key = self.clients.insert(client);
-        self.refuse(key, What::Overloaded);
+    }
+
+    /// Tells an idle client that we are at our limit, without any buffer, and lets it linger.
+    pub(crate) fn turn_away(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let mut text = [0; 512];
+        let ask = reply::Ask { head: false, json: false, connection: ConnectionField::Close, compat: None };
+        let len = reply::reply(What::Overloaded, &ask, &mut text).expect("a canned answer fits");
+        self.stats.count(Counter::Refusals);
+        let sent = client.leg.send(&mut self.io, &text[..len], &[]);
+        self.stats.add(Counter::BytesToClients, sent);
+        self.io.finish(&mut client.leg.socket);
+        for event in [ClientEvent::Begin, ClientEvent::Abandon, ClientEvent::Linger] {
+            client.exchange.client_on(event);
+        }
+        client.since = self.now;
         self.drive(key);
     }
 

@@ -184,7 +184,7 @@ pub fn decimal(digits: &[u8]) -> Option<u64> {
 /// Whether a trailer field of this name is dropped: it frames, routes, authenticates, or controls the
 /// connection or a cache, and must not come after the body was acted on (RFC 9110 §6.5.1).
 pub fn is_forbidden_trailer(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 36] = [
+    const NAMES: [&[u8]; 41] = [
         b"accept",
         b"accept-encoding",
         b"age",
@@ -204,7 +204,10 @@ pub fn is_forbidden_trailer(name: &[u8]) -> bool {
         b"host",
         b"http2-settings",
         b"if-match",
+        b"if-modified-since",
         b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
         b"keep-alive",
         b"location",
         b"max-forwards",
@@ -217,8 +220,10 @@ pub fn is_forbidden_trailer(name: &[u8]) -> bool {
         b"transfer-encoding",
         b"upgrade",
         b"vary",
+        b"via",
         b"warning",
         b"www-authenticate",
+        b"x-real-ip",
         b"x-reload-httpclient",
         b"x-target-host",
     ];

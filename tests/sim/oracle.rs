@@ -213,7 +213,8 @@ impl Verdict<'_> {
             allowed.push((503, "overloaded"));
         }
         if script.stalls {
-            allowed.extend([(503, "pool_timeout"), (408, "request_timeout")]);
+            // Overloaded: no buffer came free while it waited.
+            allowed.extend([(503, "pool_timeout"), (408, "request_timeout"), (503, "overloaded")]);
         }
         if self.spoilt(plan) {
             allowed.push((502, "bad_response"));

@@ -204,7 +204,7 @@ def callgrind_part(folder, options):
     """Instructions per exchange in memory: the difference of two run lengths, so that start-up cancels out."""
     example = ROOT / "target/release/examples/exchange"
     if not example.exists():
-        say("  callgrind: skipped, examples/exchange.rs is not there")
+        say("  callgrind: skipped, bench/exchange.rs is not there")
         return None
     few, many = (100, 200) if options.quick else (1000, 2000)
     counts = []

@@ -125,6 +125,6 @@ def markdown(results):
         out.append(table(["peer", "requests/s, 1 worker", "2 workers", "ratio", "CPU us/request, 1 worker", "2 workers"], rows))
     if "callgrind" in results:
         count = results["callgrind"]
-        out += ["## Instructions per exchange", "In memory, no system calls (`examples/exchange.rs` under callgrind): "
+        out += ["## Instructions per exchange", "In memory, no system calls (`bench/exchange.rs` under callgrind): "
                 + ("not measured, the example is missing." if count is None else f"**{count:.0f}** instructions.")]
     return "\n\n".join(out) + "\n"

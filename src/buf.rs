@@ -205,10 +205,11 @@ impl BufPool {
         self.exchanges = self.exchanges.checked_sub(1).expect("an exchange ends once");
     }
 
-    /// Leases an empty small buffer. The caller is an admitted exchange.
+    /// Leases an empty small buffer. The caller is an admitted exchange, or gives it back at once, having looked
+    /// whether a connection without one says anything.
     pub fn lease(&mut self) -> Lease {
         self.small_out += 1;
-        assert!(self.small_out <= self.exchanges_max * PER_EXCHANGE, "exchanges hold at most their share");
+        assert!(self.small_out <= self.exchanges_max * PER_EXCHANGE + 1, "exchanges hold at most their share");
         self.small.pop().unwrap_or_else(|| Box::new(Buf::with_capacity(SMALL)))
     }
 

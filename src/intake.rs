@@ -49,6 +49,11 @@ pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socke
 
 /// Judges the head. `Ok(false)`: it is not complete yet.
 fn judge_head<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> Result<bool, What> {
+    if client.denied && !client.leg.pending().is_empty() {
+        // Before anything else is looked at, and before a stranger can sit on buffers by never ending its head: where
+        // the body ends does not matter, the connection closes.
+        return Err(What::ClientDenied);
+    }
     let Some(mut buf) = client.leg.inbound.take() else { return Ok(false) };
     let judged = client.scan.request(buf.pending(), turn.config.head_max).and_then(|end| match end {
         Some(len) => take_request(turn, client, &buf.pending()[..len]).map(|verdict| Some((len, verdict))),
@@ -80,10 +85,6 @@ fn take_request<I: Io>(
     client: &mut Client<I::Socket>,
     bytes: &[u8],
 ) -> Result<Result<(), What>, What> {
-    if client.denied {
-        // Before anything else is looked at: where the body ends does not matter, the connection closes.
-        return Err(What::ClientDenied);
-    }
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
     let exchange = &mut client.exchange;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Targets remembered by the text of their header; more than this and the cache starts anew.
 const TARGETS_MAX: usize = 4096;
+/// A longer text is parsed each time: what is remembered for strangers has a bound in bytes as well.
+const TEXT_BYTES_MAX: usize = 512;
 /// Origins known before those without users are forgotten; grows with those in use.
 const ORIGINS_MAX: usize = 4096;
 
@@ -73,7 +75,9 @@ impl Pool {
         let route: Arc<str> = target.origin().into();
         let origin = self.intern(&route);
         let destination = Rc::new(Destination { target, route, origin });
-        self.targets.insert(text.into(), Rc::clone(&destination));
+        if text.len() <= TEXT_BYTES_MAX {
+            self.targets.insert(text.into(), Rc::clone(&destination));
+        }
         Ok(destination)
     }
 

@@ -100,7 +100,7 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
     if state == ClientState::Done || !client.leg.can_receive() {
         return Ok(false);
     }
-    if !client.admitted {
+    if !client.admitted && state != ClientState::Lingering {
         if !turn.bufs.begin_exchange() {
             return Err(Step::Starved);
         }

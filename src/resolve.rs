@@ -233,8 +233,15 @@ impl Shared {
     fn lookup(&self, name: Box<str>, now: Instant, key: Key, answer: &Notify) -> Lookup {
         let mut state = self.state();
         let State { names, questions, .. } = &mut *state;
-        if !names.contains_key(&name) && names.len() == NAMES_MAX {
-            evict(names);
+        if !names.contains_key(&name) {
+            // A name that cannot be asked is not worth remembering, least of all in the place of one that is known.
+            if questions.len() >= QUESTIONS_MAX {
+                count(&self.refused);
+                return Lookup::Failed;
+            }
+            if names.len() == NAMES_MAX {
+                evict(names);
+            }
         }
         let known = names.entry(name.clone()).or_insert_with(|| Name::unknown(now));
         known.used = now;
@@ -337,10 +344,12 @@ impl Name {
     }
 }
 
-/// Makes room by dropping the name unused for longest. A scan, but only when the table is full, and shorter than
-/// the question that follows it.
+/// Makes room by dropping the name unused for longest, one without addresses first: made-up names must not displace
+/// real ones. A scan, but only when the table is full, and shorter than the question that follows it.
 fn evict(names: &mut HashMap<Box<str>, Name>) {
-    let oldest = names.iter().filter(|(_, name)| !name.asking).min_by_key(|(_, name)| name.used);
+    let has_addresses = |name: &Name| name.answer.as_ref().is_some_and(|answer| answer.addresses.is_some());
+    let idle = names.iter().filter(|(_, name)| !name.asking);
+    let oldest = idle.min_by_key(|(_, name)| (has_addresses(name), name.used));
     let oldest = oldest.map(|(text, _)| text.clone()).expect("fewer names can be asked than kept");
     names.remove(&oldest);
 }
@@ -449,6 +458,19 @@ mod tests {
         assert_eq!(bench.lookup("", 1, 0), Lookup::Failed);
         assert_eq!(bench.lookup(&"a".repeat(255), 1, 0), Lookup::Failed);
         assert_eq!(bench.resolver.counts(), Counts::default());
+    }
+
+    #[test]
+    fn made_up_names_do_not_displace_known_ones() {
+        let bench = bench("30", "10");
+        bench.teach("bank.example", &["10.0.0.1"]);
+        for n in 0..2 * NAMES_MAX {
+            bench.lookup(&format!("x{n}.example"), 1, 1);
+        }
+        assert_eq!(bench.lookup("bank.example", 2, 2), found(&["10.0.0.1"]));
+        for _ in 0..2 * NAMES_MAX {
+            let _ = bench.answers.send(Err(io::Error::other("no such name")));
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl<I: Io> Worker<I> {
         client.exchange.client_on(ClientEvent::Linger);
         let unread = client.exchange.unread || client.leg.ready.readable || client.leg.inbound.is_some();
         client.leg.empty(&mut self.bufs);
+        // What still arrives is dropped as it is received: nothing is held, so nothing has to be promised.
+        client.admitted = false;
+        self.bufs.end_exchange();
         if !unread || client.leg.ended {
             self.close(key, Ending::Plain);
         } else {

@@ -1,4 +1,4 @@
-//! What the product is made of: every dependency on Linux has a licence that `deny.toml` allows, comes from crates.io
+//! What the product is made of: every dependency on Linux has a licence that `.deny.toml` allows, comes from crates.io
 //! with a checksum, and is there in one version. Works without a network, on what Cargo has fetched for the build.
 
 use std::collections::BTreeMap;
@@ -26,9 +26,9 @@ fn dependencies() -> Vec<(String, String, String)> {
     rows
 }
 
-/// The licences `deny.toml` allows.
+/// The licences `.deny.toml` allows.
 fn allowed() -> Vec<&'static str> {
-    let (_, list) = include_str!("../deny.toml").split_once("allow = [").expect("deny.toml lists licences");
+    let (_, list) = include_str!("../.deny.toml").split_once("allow = [").expect(".deny.toml lists licences");
     let (list, _) = list.split_once(']').expect("the list ends");
     list.split('"').skip(1).step_by(2).collect()
 }

@@ -11,9 +11,9 @@ use apim_proxy::fault::What;
 use apim_proxy::stats::Counter;
 
 /// The same pages in two languages.
-const READMES: [&str; 2] = ["README.md", "README.ko.md"];
+const READMES: [&str; 2] = ["README.md", "conf/README.ko.md"];
 /// Every document whose links are followed.
-const LINKING: [&str; 4] = ["README.md", "README.ko.md", "CHANGELOG.md", "bench/README.md"];
+const LINKING: [&str; 4] = ["README.md", "conf/README.ko.md", "CHANGELOG.md", "bench/README.md"];
 /// How words in backticks begin that name a setting.
 const KEY_PREFIXES: [&str; 6] =
     ["server.", "proxy.", "logging.", "spring.", "management.", "networkaddress."];

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::head::{Header, Request, Response};
+use super::head::{HEADERS_MAX, Header, Request, Response};
 use super::header::{self, Kind};
 use super::target::{Form, Target};
 
@@ -95,14 +95,15 @@ pub fn request(
     pen.put(b" HTTP/1.1\r\nHost: ")?;
     pen.put(target.authority.as_bytes())?;
     pen.put(b"\r\n")?;
-    let nominates = request.fields.nominates;
+    let nominated = request.fields.nominates.then(|| Nominated::of(request.headers, request.kinds()));
+    let nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.name(name));
     copy_lines(&mut pen, head, request.headers, |at, name| {
         let kind = request.kinds()[at];
         match kind {
             Kind::ContentLength | Kind::TransferEncoding => true,
             Kind::Host | Kind::TargetHost => false,
             _ if kind.is_hop_by_hop() || drop(name) => false,
-            _ => !nominates || !is_nominated(request.headers, request.kinds(), name),
+            _ => !nominated(name),
         }
     })?;
     pen.put(b"\r\n")?;
@@ -122,7 +123,8 @@ pub fn response(response: &Response<'_, '_>, head: &[u8], edits: &Edits, out: &m
     pen.put(response.reason)?;
     pen.put(b"\r\n")?;
     let unframed = matches!(response.status, 100..=199 | 204);
-    let nominates = response.fields.nominates;
+    let nominated = response.fields.nominates.then(|| Nominated::of(response.headers, response.kinds()));
+    let nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.name(name));
     copy_lines(&mut pen, head, response.headers, |at, name| {
         let kind = response.kinds()[at];
         match kind {
@@ -130,7 +132,7 @@ pub fn response(response: &Response<'_, '_>, head: &[u8], edits: &Edits, out: &m
             Kind::TransferEncoding => !unframed && !edits.unchunk,
             Kind::Trailer if edits.unchunk => false,
             _ if kind.is_hop_by_hop() => false,
-            _ => !nominates || kind.is_protected() || !is_nominated(response.headers, response.kinds(), name),
+            _ => kind.is_protected() || !nominated(name),
         }
     })?;
     pen.put(edits.connection.line())?;
@@ -163,12 +165,28 @@ fn copy_lines(
     run.map_or(Some(()), |from| pen.put(head.get(from..end)?))
 }
 
-/// Whether a `Connection` line names `name`.
-fn is_nominated(headers: &[Header<'_>], kinds: &[Kind], name: &[u8]) -> bool {
-    let connections = headers.iter().zip(kinds).filter(|(_, kind)| **kind == Kind::Connection);
-    connections
-        .flat_map(|(header, _)| header::list(header.value))
-        .any(|option| option.eq_ignore_ascii_case(name))
+/// What the `Connection` lines name, split once: the lines can be long, and each other line is compared with them.
+struct Nominated<'b> {
+    options: [&'b [u8]; HEADERS_MAX],
+    len: usize,
+}
+
+impl<'b> Nominated<'b> {
+    /// [`Fields`](super::head::Fields) counts the options, and refuses more than fit here.
+    fn of(headers: &[Header<'b>], kinds: &[Kind]) -> Self {
+        let mut nominated = Self { options: [&[]; HEADERS_MAX], len: 0 };
+        let connections = headers.iter().zip(kinds).filter(|(_, kind)| **kind == Kind::Connection);
+        let options = connections.flat_map(|(header, _)| header::list(header.value));
+        for (slot, option) in nominated.options.iter_mut().zip(options) {
+            *slot = option;
+            nominated.len += 1;
+        }
+        nominated
+    }
+
+    fn name(&self, name: &[u8]) -> bool {
+        self.options[..self.len].iter().any(|option| option.eq_ignore_ascii_case(name))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! One client and one origin in memory, around a real worker: what an exchange costs without a kernel, counted in
-//! nanoseconds, instructions or allocations. Shared by `tests/allocation.rs` and `examples/exchange.rs`.
+//! nanoseconds, instructions or allocations. Shared by `tests/allocation.rs` and `bench/exchange.rs`.
 //!
 //! The peers are polite and their buffers never grow once warm, so that whatever is counted is the worker's own. For
 //! rude peers and random segmentation there is the simulator.

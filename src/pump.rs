@@ -141,6 +141,11 @@ fn send_request<I: Io>(
     if !open || !upstream.leg.ready.writable || upstream.leg.broken || upstream.leg.failed {
         return false;
     }
+    // A pooled connection that closed or spoke after it was chosen gets no byte, so that any request may go elsewhere.
+    if exchange.reused && !exchange.sent && !is_silent(turn.io, turn.bufs, &mut upstream.leg) {
+        upstream.leg.failed = true;
+        return true;
+    }
     let head = exchange.forward.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();
     let n = upstream.leg.send(turn.io, head, leg.passed());

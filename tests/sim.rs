@@ -104,3 +104,30 @@ fn one_byte_and_all_bytes_at_once_give_the_same() {
         assert!(fine == coarse, "seed {seed}: segmentation changed what was said");
     }
 }
+
+/// How many connections one client's requests need, one after the other.
+fn connections_needed(sim: &Sim) -> usize {
+    let mut open = vec![false; sim.script.places.len()];
+    let mut dials = 0;
+    for id in &sim.clients[0].script.plans[..sim.clients[0].reader.finals] {
+        let plan = &sim.script.plans[*id];
+        let open = &mut open[plan.place.expect("a calm request has a place")];
+        dials += usize::from(!*open);
+        *open = plan.answer.reusable;
+    }
+    dials
+}
+
+#[test]
+fn a_warm_connection_is_used_again() {
+    for seed in 0..200 {
+        let mut script = Script::new(seed, Mood::Calm);
+        (script.workers, script.per_route, script.total, script.noise) = (1, 3, 9, false);
+        script.clients.truncate(1);
+        script.clients[0].pipelines = false;
+        let sim = run(seed, script, false);
+        let net = sim.world.net();
+        let dials = net.sockets.iter().filter(|socket| socket.place.is_some()).count();
+        assert_eq!(dials, connections_needed(&sim), "seed {seed}");
+    }
+}

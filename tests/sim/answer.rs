@@ -73,6 +73,8 @@ pub struct Answer {
     /// Its head needs a large buffer, which may not be there.
     pub large: bool,
     pub after: After,
+    /// Another request may follow on its connection.
+    pub reusable: bool,
 }
 
 impl Answer {
@@ -88,12 +90,13 @@ impl Answer {
             flaw: Flaw::None,
             large: false,
             after: After::Keep,
+            reusable: false,
         }
     }
 
     pub fn stalls(&self) -> bool {
         matches!(self.flaw, Flaw::Silent | Flaw::Stall(_))
-            || matches!(self.timing, Timing::Early { reads_on: false })
+            || (matches!(self.timing, Timing::Early { reads_on: false }) && !hangs_up(self.flaw, self.after))
     }
 
     /// Whether it may end in the middle.
@@ -130,6 +133,11 @@ impl Flaw {
             Self::TooLarge => vec![(502, "bad_response"), (503, "overloaded")],
         }
     }
+}
+
+/// Whether the origin closes in the end, whatever it has not read.
+fn hangs_up(flaw: Flaw, after: After) -> bool {
+    matches!(flaw, Flaw::End(_) | Flaw::Reset(_)) || (flaw == Flaw::None && after == After::Close)
 }
 
 /// What the answer has to fit to.
@@ -283,7 +291,8 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
     }
     let mut timing = Timing::Complete;
     if rng.one_in(5) && faulty || kind.body_faulty && rng.one_in(3) {
-        timing = Timing::Early { reads_on: !context.stalls || rng.one_in(2) };
+        let reads_on = !(context.stalls || hangs_up(flaw, after)) || rng.one_in(2);
+        timing = Timing::Early { reads_on };
     }
     if kind.body_faulty && timing == Timing::Complete {
         flaw = Flaw::None;
@@ -295,6 +304,7 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
     if rng.one_in(8) {
         interims.push(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n".to_vec());
     }
+    let reusable = stays && !until_close && after == After::Keep;
     let finish = if until_close || (unchunk && !kind.is_head) { Finish::Close } else { Finish::Framed };
-    Answer { interims, wire, head, body, finish, timing, flaw, large, after }
+    Answer { interims, wire, head, body, finish, timing, flaw, large, after, reusable }
 }

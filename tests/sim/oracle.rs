@@ -23,6 +23,8 @@ struct Sighting {
     /// The proxy had been told of that before it sent the first byte.
     warned: bool,
     complete: bool,
+    /// Bytes came back after its first byte.
+    heard: bool,
     /// Other requests begin with the same bytes.
     vague: bool,
 }
@@ -58,6 +60,7 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
                     tainted: socket.tainted.is_some() || socket.deaf,
                     warned: false,
                     complete: false,
+                    heard: false,
                     vague: true,
                 });
                 sightings.extend(vague);
@@ -71,6 +74,7 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
             let whole = plan.images.iter().find(|image| plan.completes && bytes.starts_with(image));
             let partial = plan.images.iter().any(|image| image.starts_with(bytes));
             assert!(whole.is_some() || partial, "s{sock}: request {id} was changed: {text:?}");
+            let end = at + whole.map_or(bytes.len(), Vec::len);
             sightings.push(Sighting {
                 id,
                 sock,
@@ -78,9 +82,10 @@ fn judge_origins(sim: &Sim) -> Vec<Sighting> {
                 tainted: socket.tainted.is_some() || socket.deaf,
                 warned: at > 0 && socket.warned_at.is_some_and(|warned| at >= warned),
                 complete: whole.is_some(),
+                heard: socket.heard.iter().any(|heard| *heard > at && *heard <= end),
                 vague: false,
             });
-            at += whole.map_or(bytes.len(), Vec::len);
+            at = end;
         }
     }
     sightings
@@ -107,6 +112,7 @@ fn judge_attempts(sim: &Sim, sightings: &[Sighting]) {
         assert!(!calm || sightings.iter().all(|seen| seen.complete), "request {}: {seen:?}", plan.id);
         if let [first, _] = seen[..] {
             assert!(first.reused, "request {} was repeated after a fresh connection: {seen:?}", plan.id);
+            assert!(!first.heard, "request {} was repeated after bytes of an answer: {seen:?}", plan.id);
             assert!(plan.idempotent, "request {} must not be repeated: {seen:?}", plan.id);
             let failed = matches!(plan.answer.flaw, Flaw::Reset(_) | Flaw::End(0)) || loses(plan);
             assert!(first.tainted || failed, "request {} was repeated without need: {seen:?}", plan.id);

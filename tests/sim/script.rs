@@ -94,6 +94,9 @@ pub enum Leave {
     Reset,
 }
 
+/// Closing is what most clients do.
+const LEAVES: [Leave; 5] = [Leave::Close, Leave::Close, Leave::HalfClose, Leave::Wait, Leave::Reset];
+
 /// What a client does wrong at some byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slip {
@@ -272,7 +275,7 @@ impl Script {
             let room = rng.pick(&[1, 50, 3000, 65_536]);
             // A run takes a bounded number of steps: small steps, small bodies.
             let step = coarse.min(room).min(write.width()).min(read.width());
-            let size_max = step.saturating_mul(150).clamp(600, 120_000);
+            let size_max = if step > 60_000 { 120_000 } else { (100 * step).clamp(600, 30_000) };
             let plans: Vec<usize> = (0..rng.range(1, 5))
                 .map(|_| {
                     let context =
@@ -282,13 +285,15 @@ impl Script {
                     id
                 })
                 .collect();
+            let pipelines = rng.one_in(3);
+            let leave = if pipelines && rng.one_in(2) { Leave::HalfClose } else { rng.pick(&LEAVES) };
             let slips = matches!(mood, Mood::Clients | Mood::Wild) && rng.one_in(3);
             let slip = slips.then(|| slip(rng, &plans, &script.plans, stalls));
             script.clients.push(ClientScript {
-                pipelines: rng.one_in(3),
+                pipelines,
                 write,
                 read,
-                leave: rng.pick(&[Leave::Close, Leave::Close, Leave::HalfClose, Leave::Wait, Leave::Reset]),
+                leave,
                 slip,
                 starts: if rng.one_in(2) { 0 } else { rng.below(60) },
                 room,

@@ -62,6 +62,9 @@ impl Io for SimIo {
                 *slot = byte;
             }
             s.taken += n;
+            if s.heard.last() != Some(&s.log.len()) {
+                s.heard.push(s.log.len());
+            }
             s.told &= !s.rx.is_empty();
             Moved::Bytes(n)
         } else if std::mem::take(&mut s.error) {

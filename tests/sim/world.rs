@@ -53,6 +53,8 @@ pub struct Socket {
     pub peer_closed: bool,
     /// Everything the proxy sent.
     pub log: Vec<u8>,
+    /// How much the proxy had sent whenever it received something.
+    pub heard: Vec<usize>,
     /// How many bytes the proxy has received.
     pub taken: usize,
     /// The peer was reset because its bytes crossed the proxy's close on the way: neither could know.
@@ -160,6 +162,7 @@ impl Net {
             dropped: false,
             peer_closed: false,
             log: Vec::new(),
+            heard: Vec::new(),
             taken: 0,
             lossy: false,
             told: false,

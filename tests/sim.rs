@@ -131,3 +131,24 @@ fn a_warm_connection_is_used_again() {
         assert_eq!(dials, connections_needed(&sim), "seed {seed}");
     }
 }
+
+/// Seeds that found a bug, by what was wrong.
+macro_rules! regressions {
+    ($( $name:ident: $( $seed:literal )+; )*) => {
+        $(
+            #[test]
+            fn $name() {
+                $( play($seed, false); )+
+            }
+        )*
+    };
+}
+
+regressions! {
+    requests_before_a_half_close_are_answered: 12 16;
+    an_untaken_body_does_not_go_out_before_the_next_request: 26 123;
+    an_answer_counts_although_its_request_fails_later: 445 1889;
+    a_reset_behind_a_failed_send_is_no_end: 2170 3586;
+    a_lingering_connection_is_read_after_both_sides_shut_down: 3313 3525;
+    a_waiting_request_gets_no_connection_known_to_be_lost: 1994;
+}

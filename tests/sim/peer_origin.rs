@@ -162,6 +162,10 @@ impl OriginPeer {
             net.note(|| format!("s{sock} origin wrote {n}"));
             return n > 0;
         }
+        if self.rude && self.input.len() > self.start {
+            self.close(net);
+            return true;
+        }
         if self.mute || !self.answering {
             return false;
         }

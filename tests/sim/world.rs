@@ -235,7 +235,7 @@ impl Net {
         }
         socket.told |= !socket.rx.is_empty();
         let seen = socket.taken + socket.rx.len();
-        let news = socket.tainted.is_some_and(|from| seen > from || socket.end || socket.reset);
+        let news = socket.tainted.is_some_and(|from| seen > from || ready.read_closed);
         if news && !socket.dropped {
             socket.warned_at.get_or_insert(socket.log.len());
         }

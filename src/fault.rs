@@ -102,8 +102,39 @@ faults! {
     /// CONNECT, which this build does not serve.
     ConnectOff: Policy 405 "connect_off" "CONNECT is not served; name the target in x-target-host";
 
-    /// An https target, which this build cannot reach.
-    TlsUnavailable: Upstream 502 "tls_unavailable" "this build cannot reach https targets, and never sends them in plaintext";
+    /// An http target while `proxy.ssl.client.enabled=true`.
+    HttpsOnly: Policy 403 "https_only" "only https targets are allowed (proxy.ssl.client.enabled)";
+    /// Plain HTTP on a TLS port; the legacy's text.
+    TlsRequired: Client 400 "tls_required" "Bad Request\r\nThis combination of host and port requires TLS.\r\n";
+    /// The TLS handshake of a client did not end in time; in the log only.
+    ClientTlsTimeout: Client 408 "client_tls_timeout" "the client did not complete its TLS handshake in time";
+    /// A client's TLS handshake or a record of its failed; in the log only.
+    ClientTlsFailed: Client 400 "client_tls_failed" "the TLS of the client failed";
+    /// A client showed no certificate, or one we do not accept; in the log only.
+    ClientCertRejected: Client 400 "client_cert_rejected" "the client showed no certificate that server.ssl.client-auth accepts";
+
+    /// No chain from the origin's certificate to one we trust.
+    TlsUntrusted: Upstream 502 "tls_untrusted" "the certificate of the target is not trusted (server.ssl.trust-store, proxy.targets[N].trust-store)";
+    /// The origin's certificate names another host.
+    TlsHostname: Upstream 502 "tls_hostname" "the certificate of the target does not name its host (proxy.ssl.client.verifyHostname)";
+    /// The origin's certificate, or one above it, is outside its dates.
+    TlsExpired: Upstream 502 "tls_expired" "a certificate of the target has expired or is not valid yet";
+    /// The origin's certificate may not be used like this, or cannot be read.
+    TlsCertificate: Upstream 502 "tls_certificate" "the certificate of the target may not be used for a TLS server (proxy.ssl.client.compat)";
+    /// The key in the origin's certificate is too short to be trusted by anybody.
+    TlsWeakKey: Upstream 502 "tls_weak_key" "the key in the certificate of the target is too weak, an RSA key needs 2048 bits; the target needs a new certificate";
+    /// The origin shows another subject SERIALNUMBER than is configured for it.
+    TlsSerialNumber: Upstream 502 "tls_serial_number" "the certificate of the target does not carry the SERIALNUMBER of proxy.targets[N].serial-number";
+    /// The origin wants a certificate and we have none that fits.
+    TlsClientCertRequired: Upstream 502 "tls_client_cert_required" "the target requires a client certificate and none of server.ssl.key-store was issued by an authority it names";
+    /// The origin refuses the certificate we showed.
+    TlsClientCertRejected: Upstream 502 "tls_client_cert_rejected" "the target rejected the client certificate of server.ssl.key-store";
+    /// No TLS version, cipher suite or key exchange in common.
+    TlsProtocol: Upstream 502 "tls_protocol" "the target and the proxy have no TLS version or cipher suite in common (proxy.ssl.client.tls-version)";
+    /// Any other failure of TLS with the origin.
+    TlsFailed: Upstream 502 "tls_failed" "the TLS connection to the target failed";
+    /// The handshake with the origin did not end in time.
+    TlsTimeout: Upstream 504 "tls_timeout" "the TLS handshake with the target did not end within proxy.ssl.client.handshakeTimeout";
     /// The name has no address.
     DnsFailed: Upstream 502 "dns_failed" "the name of the target could not be resolved";
     /// The target refused the connection.
@@ -158,7 +189,7 @@ impl What {
 
     /// Whether the body is one of the legacy's literal texts, which stay plain text whatever `Accept` says.
     pub const fn literal(self) -> bool {
-        matches!(self, Self::ClientDenied | Self::TargetMissing | Self::ReloadOff)
+        matches!(self, Self::ClientDenied | Self::TargetMissing | Self::ReloadOff | Self::TlsRequired)
     }
 
     /// Whether the framing of the client's connection can no longer be trusted, so that it closes after the answer.

@@ -145,7 +145,7 @@ fn forward<I: Io>(
         exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
     }
     if target.scheme == Scheme::Https {
-        return Err(What::TlsUnavailable);
+        return Err(What::TlsFailed);
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
     let mut out = turn.lease_for(grown);

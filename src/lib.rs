@@ -22,6 +22,7 @@ pub mod timer;
 pub mod value;
 
 pub mod http;
+pub mod tls;
 
 pub mod policy;
 
@@ -44,6 +45,7 @@ pub mod worker;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod keystore;
 pub mod listener;
 pub mod logging;
 pub mod net;

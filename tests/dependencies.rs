@@ -50,13 +50,16 @@ fn every_licence_is_allowed() {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
+/// What only compiles other crates, in two versions while its users move from one to the other: `skip` in `.deny.toml`.
+const TWICE: [&str; 1] = ["syn"];
+
 #[test]
 fn each_is_there_once() {
     let mut versions = BTreeMap::<String, Vec<String>>::new();
     for (name, version, _) in dependencies() {
         versions.entry(name).or_default().push(version);
     }
-    versions.retain(|_, versions| versions.len() > 1);
+    versions.retain(|name, versions| versions.len() > 1 && !TWICE.contains(&name.as_str()));
     assert!(versions.is_empty(), "{versions:?}");
 }
 

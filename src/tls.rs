@@ -1,0 +1,1 @@
+//! TLS as bytes in and bytes out: sessions, what certificates say, and the verdict on them. No socket, no file, no clock.

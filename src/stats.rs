@@ -59,9 +59,18 @@ rows! {
         IdleTimeouts "timeouts_idle" "Client connections closed after their keep-alive time.";
         LingerTimeouts "timeouts_linger" "Client connections cut off while lingering.";
         SendTimeouts "timeouts_send" "Clients that stopped reading their answer.";
+        HandshakeTimeouts "timeouts_client_handshake" "Clients that did not complete their TLS handshake in time.";
+        UpstreamHandshakeTimeouts "timeouts_upstream_handshake" "Origins that did not complete their TLS handshake in time.";
         QueueTimeouts "timeouts_queue" "Requests that got no connection permit in time.";
         ConnectTimeouts "timeouts_connect" "Connections to origins that did not open in time.";
         ReadTimeouts "timeouts_read" "Origins that stopped sending or reading.";
+        ClientTlsFull "client_tls_full" "TLS handshakes of clients done in full.";
+        ClientTlsResumed "client_tls_resumed" "TLS handshakes of clients that resumed a session.";
+        ClientTlsFailed "client_tls_failed" "TLS handshakes of clients that failed.";
+        TlsFull "tls_full" "TLS handshakes with origins done in full.";
+        TlsResumed "tls_resumed" "TLS handshakes with origins that resumed a session.";
+        TlsFailed "tls_failed" "TLS handshakes with origins that failed.";
+        HandshakesQueued "handshakes_queued" "Requests that waited because enough handshakes with their origin were under way.";
         BytesFromClients "bytes_from_clients" "Bytes received from clients.";
         BytesToClients "bytes_to_clients" "Bytes sent to clients.";
         BytesFromUpstreams "bytes_from_upstreams" "Bytes received from origins.";
@@ -77,6 +86,7 @@ rows! {
         Exchange "exchange_micros" "From the first byte of a request to the last byte of its answer.";
         FirstByte "first_byte_micros" "From the complete request head to the head of the answer.";
         Connect "connect_micros" "From dialling an origin to its connection.";
+        Handshake "tls_micros" "From the connection to an origin to the end of its TLS handshake.";
     }
 }
 
@@ -216,7 +226,7 @@ mod tests {
         let report = Report(&both);
         assert!(report.to_string().contains("\nrequests 3\n"));
         assert!(report.to_string().ends_with(
-            "exchange_micros p50=3 p90=3 p99=3 max=1023\nfirst_byte_micros p50=- p90=- p99=- max=-\nconnect_micros p50=- p90=- p99=- max=-\n"
+            "exchange_micros p50=3 p90=3 p99=3 max=1023\nfirst_byte_micros p50=- p90=- p99=- max=-\nconnect_micros p50=- p90=- p99=- max=-\ntls_micros p50=- p90=- p99=- max=-\n"
         ));
     }
 }

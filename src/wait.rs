@@ -49,6 +49,9 @@ macro_rules! waits {
 }
 
 waits! {
+    /// For a client to complete its TLS handshake.
+    Handshake HANDSHAKE "proxy.client.handshake-timeout" "10s" timeout &[],
+        Some(What::ClientTlsTimeout), HandshakeTimeouts "Longest TLS handshake of a client (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the rest of a request head, counted from its first byte.
     Head HEAD "server.tomcat.connection-timeout" "20s" timeout &["server.connection-timeout"],
         Some(What::HeadTimeout), HeadTimeouts "Longest time from the first byte of a request to the end of its head (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
@@ -70,6 +73,9 @@ waits! {
     /// For a connection to open, each address anew.
     Connect CONNECT "proxy.ssl.client.connectTimeout" "60" seconds &[],
         Some(What::ConnectTimeout), ConnectTimeouts "Longest time to resolve the target, and then to connect to each of its addresses (seconds; 0 or -1 = none).";
+    /// For the TLS handshake with an origin.
+    UpstreamHandshake UPSTREAM_HANDSHAKE "proxy.ssl.client.handshakeTimeout" "30" seconds &[],
+        Some(What::TlsTimeout), UpstreamHandshakeTimeouts "Longest TLS handshake with a target (seconds; 0 or -1 = none).";
     /// For the origin to send more, or to read more.
     Response RESPONSE "proxy.ssl.client.socketTimeout" "60" seconds &[],
         Some(What::ReadTimeout), ReadTimeouts "Longest pause of a target that sends its answer or reads the request (seconds; 0 or -1 = none).";

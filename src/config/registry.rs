@@ -44,6 +44,7 @@ const CLIENTS: &[&dyn AnySetting] = &[
     &server::maxima::CLIENTS_MAX,
     &engine::HEAD_BYTES_MAX,
     &engine::REQUESTS_MAX,
+    &wait::HANDSHAKE,
     &wait::HEAD,
     &wait::IDLE,
     &wait::BODY,
@@ -55,6 +56,7 @@ const CLIENTS: &[&dyn AnySetting] = &[
 
 const TARGETS: &[&dyn AnySetting] = &[
     &wait::CONNECT,
+    &wait::UPSTREAM_HANDSHAKE,
     &wait::QUEUE,
     &wait::RESPONSE,
     &wait::UPSTREAM_IDLE,

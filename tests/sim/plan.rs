@@ -148,7 +148,7 @@ impl<'a> Target<'a> {
         let (line, own, method) = match rng.below(7) {
             0 => (None, (403, "target_missing"), None),
             1 => (Some("ftp://x".to_owned()), (400, "bad_target"), None),
-            2 => (Some("https://a.test".to_owned()), (502, "tls_unavailable"), None),
+            2 => (Some("https://a.test".to_owned()), (502, "tls_failed"), None),
             3 => (Some("http://a.test".to_owned()), (405, "method_not_allowed"), Some("TRACE")),
             n => {
                 let place = &places[context.own_places + n - 4];

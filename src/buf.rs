@@ -9,8 +9,8 @@
 
 use bytes::BytesMut;
 
-/// Size of an ordinary buffer: a request head of the default limit and a good read of a body.
-pub const SMALL: usize = 16 * 1024;
+/// Size of an ordinary buffer: a request head of the default limit, a good read of a body, a whole TLS record.
+pub const SMALL: usize = 17 * 1024;
 /// Size of a buffer for long bodies and for the longest head of an answer plus what the rewrite adds.
 pub const LARGE: usize = 72 * 1024;
 
@@ -46,15 +46,29 @@ impl Buf {
         &mut self.bytes[self.cut..self.tail]
     }
 
+    /// Room behind the last byte, at least `n` bytes of it if the buffer has that much at all.
+    pub fn room_for(&mut self, n: usize) -> &mut [u8] {
+        if self.bytes.len() - self.tail < n {
+            self.compact();
+        }
+        &mut self.bytes[self.tail..]
+    }
+
     /// Room behind the last byte. Moves what is held to the front first when the room at the end is used up.
     pub fn free_mut(&mut self) -> &mut [u8] {
-        if self.tail == self.bytes.len() && self.head > 0 {
+        if self.tail == self.bytes.len() {
+            self.compact();
+        }
+        &mut self.bytes[self.tail..]
+    }
+
+    fn compact(&mut self) {
+        if self.head > 0 {
             self.bytes.copy_within(self.head..self.tail, 0);
             self.cut -= self.head;
             self.tail -= self.head;
             self.head = 0;
         }
-        &mut self.bytes[self.tail..]
     }
 
     /// Whether another byte could be received.
@@ -166,10 +180,19 @@ pub struct BufPool {
     large_max: usize,
     exchanges: usize,
     exchanges_max: usize,
+    handshakes: usize,
 }
 
-/// Small buffers an exchange may hold at once: each leg's inbound and outbound.
-pub const PER_EXCHANGE: usize = 4;
+/// Small buffers an exchange may hold at once: the two outgoing heads, and for each leg what was received and the sealed
+/// bytes of its TLS on their way in and out.
+pub const PER_EXCHANGE: usize = 8;
+
+/// Small buffers leased for a moment outside of any exchange, to see whether a silent connection says anything: plain
+/// and sealed.
+const PASSING: usize = 3;
+
+/// One in so many exchanges may be a client's handshake, so that a flood of those leaves room for the others.
+const HANDSHAKE_SHARE: usize = 2;
 
 /// Idle buffers kept for reuse, per size; more than this go back to the allocator.
 const KEPT_MAX: usize = 256;
@@ -185,6 +208,7 @@ impl BufPool {
             large_max,
             exchanges: 0,
             exchanges_max,
+            handshakes: 0,
         }
     }
 
@@ -193,6 +217,23 @@ impl BufPool {
         let admitted = self.exchanges < self.exchanges_max;
         self.exchanges += usize::from(admitted);
         admitted
+    }
+
+    /// Whether another handshake would be admitted.
+    pub fn has_handshake(&self) -> bool {
+        self.handshakes < self.exchanges_max.div_ceil(HANDSHAKE_SHARE) && self.has_exchange()
+    }
+
+    /// Admits a client's handshake, which holds the promise of an exchange, if its buffers are certain.
+    pub fn begin_handshake(&mut self) -> bool {
+        let admitted = self.has_handshake() && self.begin_exchange();
+        self.handshakes += usize::from(admitted);
+        admitted
+    }
+
+    /// The handshake is over; its promise stays until [`BufPool::end_exchange`].
+    pub fn end_handshake(&mut self) {
+        self.handshakes = self.handshakes.checked_sub(1).expect("a handshake ends once");
     }
 
     /// Whether another exchange would be admitted.
@@ -210,7 +251,7 @@ impl BufPool {
     pub fn lease(&mut self) -> Lease {
         self.small_out += 1;
         assert!(
-            self.small_out <= self.exchanges_max * PER_EXCHANGE + 1,
+            self.small_out <= self.exchanges_max * PER_EXCHANGE + PASSING,
             "exchanges hold at most their share"
         );
         self.small.pop().unwrap_or_else(|| Box::new(Buf::with_capacity(SMALL)))

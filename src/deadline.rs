@@ -1,6 +1,6 @@
 //! Deadlines: what each connection waits for, when that is over, and what happens then.
 
-use crate::exchange::UpstreamState;
+use crate::exchange::{ClientState, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
 use crate::key::{Key, Side};
@@ -23,7 +23,7 @@ impl<I: Io> Worker<I> {
             Wait::Idle if client.requests == 0 => {
                 self.config.waits.of(Wait::Head).min(self.config.waits.of(Wait::Idle))
             }
-            other => self.config.waits.of(other),
+            other => client.own_span(other).unwrap_or_else(|| self.config.waits.of(other)),
         };
         (wait, client.since + span)
     }
@@ -105,6 +105,23 @@ impl<I: Io> Worker<I> {
                 return;
             }
             (Wait::Connect, _) => What::DnsTimeout,
+            (Wait::UpstreamHandshake, _) => {
+                self.give_up_address(key, What::TlsTimeout);
+                self.drive(key);
+                return;
+            }
+            (Wait::Handshake, _) => {
+                if let Some(client) = self.clients.at_mut(key) {
+                    client.exchange.fault.get_or_insert(What::ClientTlsTimeout);
+                }
+                self.close(key, Ending::Plain);
+                return;
+            }
+            // What began a request in the middle of a TLS record never became one.
+            (Wait::Head, _) if self.is_idle(key) => {
+                self.close(key, Ending::Plain);
+                return;
+            }
             (Wait::Response, Some(UpstreamState::Head)) if self.is_sending(key) => What::SendTimeout,
             (Wait::Response, Some(UpstreamState::Done)) => {
                 // The answer is out, the origin does not take the rest of the request.
@@ -124,7 +141,14 @@ impl<I: Io> Worker<I> {
         self.drive(key);
     }
 
+    fn is_idle(&self, key: Key) -> bool {
+        self.clients.at(key).is_some_and(|client| client.exchange.client() == ClientState::Idle)
+    }
+
     pub(crate) fn is_sending(&self, key: Key) -> bool {
-        self.clients.at(key).is_some_and(Client::has_request_to_send)
+        self.clients.at(key).is_some_and(|client| {
+            let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
+            client.has_request_to_send(upstream)
+        })
     }
 }

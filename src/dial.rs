@@ -3,6 +3,7 @@
 use crate::exchange::{Dial, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::http::head::HeadScan;
+use crate::http::target::Scheme;
 use crate::io::{Addresses, Io, Lookup};
 use crate::key::Key;
 use crate::leg::Leg;
@@ -10,11 +11,26 @@ use crate::pair::Upstream;
 use crate::permits::{Asked, Permit};
 use crate::pool::Destination;
 use crate::pump;
+use crate::secure::Secure;
 use crate::stats::{Counter, Latency};
 use crate::time::Now;
 use crate::worker::Worker;
 use std::net::SocketAddr;
 use std::rc::Rc;
+
+/// Whether the way there is TLS.
+fn is_secure(destination: &Destination) -> bool {
+    destination.target.scheme == Scheme::Https
+}
+
+/// The TLS of a connection about to be dialled; `None` where the target is plain.
+fn secure(destination: &Destination) -> Result<Option<Box<Secure>>, What> {
+    if !is_secure(destination) {
+        return Ok(None);
+    }
+    let tls = destination.profile.tls.as_ref().ok_or(What::TlsFailed)?;
+    tls.session(&destination.target.host).map(|session| Some(Box::new(Secure::new(session))))
+}
 
 /// A request that must not be repeated first asks a connection that was idle this long (microseconds) whether it is
 /// still there; below that, the events have told.
@@ -64,10 +80,24 @@ impl<I: Io> Worker<I> {
     fn ask_permit(&mut self, key: Key, addresses: Addresses) {
         let Some(destination) = self.destination(key) else { return };
         let start = self.pool.next_dial(destination.origin);
-        let asked = self.permits.ask(&destination.route, self.id, key);
         let Some(client) = self.clients.at_mut(key) else { return };
         client.exchange.dial = Some(Box::new(Dial { addresses, start, tried: 0, fault: What::DnsFailed }));
         client.since = self.now;
+        if is_secure(&destination) && self.pool.is_shaking(destination.origin, self.config.handshakes_max) {
+            // An origin that has restarted is not met by a handshake for every request at once.
+            self.pool.await_handshake(destination.origin, key);
+            client.exchange.awaits_handshake = true;
+            client.exchange.upstream_on(UpstreamEvent::Queue);
+            self.stats.count(Counter::HandshakesQueued);
+            return;
+        }
+        self.take_permit(key, &destination);
+    }
+
+    /// Asks for a permit, and dials under it.
+    fn take_permit(&mut self, key: Key, destination: &Destination) {
+        let asked = self.permits.ask(&destination.route, destination.profile.connections_max, self.id, key);
+        let Some(client) = self.clients.at_mut(key) else { return };
         match asked {
             Asked::Granted(permit) => {
                 client.exchange.permit = Some(permit);
@@ -75,10 +105,34 @@ impl<I: Io> Worker<I> {
             }
             Asked::Queued => {
                 client.exchange.queued = true;
-                client.exchange.upstream_on(UpstreamEvent::Queue);
+                if client.exchange.upstream() != UpstreamState::Queued {
+                    client.exchange.upstream_on(UpstreamEvent::Queue);
+                }
                 self.stats.count(Counter::Queued);
                 self.yield_idle();
             }
+        }
+    }
+
+    /// A handshake with `origin` has ended, or a connection to it has become idle: those who waited for that go on, with
+    /// the idle connection or a handshake of their own.
+    pub(crate) fn wake_waiting(&mut self, origin: Key) {
+        while let Some(key) = self.pool.next_waiting(origin) {
+            let Some(destination) = self.destination(key) else { continue };
+            if !self.clients.at(key).is_some_and(|client| client.exchange.awaits_handshake) {
+                continue;
+            }
+            if self.pool.is_shaking(origin, self.config.handshakes_max) && !self.pool.has_idle(origin) {
+                self.pool.await_handshake_first(origin, key);
+                return;
+            }
+            if let Some(client) = self.clients.at_mut(key) {
+                client.exchange.awaits_handshake = false;
+            }
+            if !self.attach_idle(key, origin) {
+                self.take_permit(key, &destination);
+            }
+            self.drive(key);
         }
     }
 
@@ -88,6 +142,9 @@ impl<I: Io> Worker<I> {
             return;
         }
         let Some(client) = self.clients.at_mut(key) else { return };
+        if client.exchange.awaits_handshake {
+            return;
+        }
         client.exchange.queued = false;
         client.exchange.permit = Some(permit);
         self.dial_next(key);
@@ -137,9 +194,16 @@ impl<I: Io> Worker<I> {
             }
             let link = self.upstreams.next_key();
             self.stats.count(Counter::Dialled);
+            let secure = match secure(&destination) {
+                Ok(secure) => secure,
+                Err(what) => {
+                    self.refuse_undialled(key, what);
+                    return;
+                }
+            };
             match self.io.connect(target, link) {
                 Ok(socket) => {
-                    self.dialling(key, &destination, socket);
+                    self.dialling(key, &destination, socket, secure);
                     return;
                 }
                 Err(what) => {
@@ -164,22 +228,33 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn dialling(&mut self, key: Key, destination: &Destination, socket: I::Socket) {
+    fn dialling(
+        &mut self,
+        key: Key,
+        destination: &Destination,
+        socket: I::Socket,
+        secure: Option<Box<Secure>>,
+    ) {
+        let shaking = secure.is_some();
         let Some(client) = self.clients.at_mut(key) else { return };
         let permit = client.exchange.permit.take().expect("who dials holds a permit");
         client.exchange.upstream_on(UpstreamEvent::Dial);
         client.since = self.now;
         let link = self.upstreams.insert(Upstream {
-            leg: Leg::new(socket),
+            leg: Leg::new(socket, secure),
             client: Some(key),
             origin: destination.origin,
             permit,
+            shaking,
             scan: HeadScan::default(),
             since: self.now,
             expires: Now::NEVER,
             look: Now::NEVER,
         });
         self.pool.enter(destination.origin);
+        if shaking {
+            self.pool.begin_handshake(destination.origin);
+        }
         client.exchange.link = Some(link);
     }
 
@@ -192,9 +267,14 @@ impl<I: Io> Worker<I> {
                 upstream.leg.ready.writable = true;
                 self.stats.time(Latency::Connect, self.now.micros_since(upstream.since));
                 let Some(client) = self.clients.at_mut(key) else { return };
-                client.exchange.dial = None;
-                client.exchange.upstream_on(UpstreamEvent::Open);
                 client.since = self.now;
+                upstream.since = self.now;
+                if upstream.leg.secure.is_some() {
+                    client.exchange.upstream_on(UpstreamEvent::Shake);
+                } else {
+                    client.exchange.dial = None;
+                    client.exchange.upstream_on(UpstreamEvent::Open);
+                }
             }
             Err(what) => self.give_up_address(key, what),
         }
@@ -204,9 +284,15 @@ impl<I: Io> Worker<I> {
     pub(crate) fn give_up_address(&mut self, key: Key, what: What) {
         self.stats.count(Counter::DialFailed);
         let Some(client) = self.clients.at_mut(key) else { return };
-        let Some(upstream) = client.exchange.link.take().and_then(|link| self.upstreams.remove(link)) else {
+        let Some(mut upstream) = client.exchange.link.take().and_then(|link| self.upstreams.remove(link))
+        else {
             return;
         };
+        upstream.leg.empty(&mut self.bufs);
+        if upstream.shaking {
+            self.pool.end_handshake(upstream.origin);
+            self.vacancies.push(upstream.origin);
+        }
         self.pool.leave(upstream.origin);
         client.exchange.permit = Some(upstream.permit);
         self.note_dial_fault(key, what);

@@ -5,9 +5,12 @@ use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
 use crate::policy::egress::{Egress, TARGET_ALLOW};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
+use crate::policy::targets::Targets;
 use crate::setting::{Setting, Source};
+use crate::tls::context::Inbound;
 use crate::value;
 use crate::wait::Waits;
+use std::sync::Arc;
 
 /// The longest request head.
 pub const HEAD_BYTES_MAX: Setting<usize> = Setting::new(
@@ -33,6 +36,23 @@ pub const ERROR_COMPAT: Setting<bool> = Setting::new(
     "false",
     value::boolean,
     "Whether our own 502, 503 and 504 answers are 500 with the legacy's text instead.",
+);
+
+/// Whether targets are spoken to in TLS only.
+pub const HTTPS_ONLY: Setting<bool> = Setting::new(
+    "proxy.ssl.client.enabled",
+    "false",
+    value::boolean,
+    "Whether only `https` targets are allowed, and a target without a scheme is `https`.",
+);
+
+/// How many handshakes with one target go on at once.
+pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
+    "proxy.ssl.client.handshakes-per-target",
+    "8",
+    |text| value::whole(text, 1..=10_000).map(|n| n as usize),
+    "TLS handshakes with one target that each worker has under way at once; further requests wait for a connection, so \
+     that a target that restarts does not take all the CPU.",
 );
 
 fn head_bytes(text: &str) -> Result<usize, String> {
@@ -85,12 +105,20 @@ pub struct Config {
     pub compat: bool,
     /// Requests a connection may carry; `None` is unlimited.
     pub requests_max: Option<u32>,
+    /// Whether only https targets are allowed.
+    pub https_only: bool,
+    /// The forward listener's TLS; `None` is plain.
+    pub inbound: Option<Inbound>,
+    /// What differs between targets, their TLS included.
+    pub targets: Arc<Targets>,
+    /// Handshakes with one origin that a worker has under way at once.
+    pub handshakes_max: usize,
     /// The limits of one worker.
     pub limits: Limits,
 }
 
 impl Config {
-    /// Reads everything from `source`; `limits` were computed from the machine.
+    /// Reads everything from `source` but the TLS, which is read from files; `limits` were computed from the machine.
     ///
     /// # Errors
     /// What is wrong with a text.
@@ -101,9 +129,13 @@ impl Config {
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
             egress: source.value(&TARGET_ALLOW)?,
-            default_scheme: Scheme::Http,
+            default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },
             compat: source.value(&ERROR_COMPAT)?,
             requests_max: source.value(&REQUESTS_MAX)?,
+            https_only: source.value(&HTTPS_ONLY)?,
+            inbound: None,
+            targets: Arc::default(),
+            handshakes_max: source.value(&HANDSHAKES_MAX)?,
             limits,
         })
     }

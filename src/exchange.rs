@@ -1,7 +1,9 @@
 //! One exchange: a request and its answer, and every state change of both sides.
 //!
 //! ```text
-//! client    Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
+//! client    Handshake --Secure--> Idle   (only where the listener speaks TLS)
+//!
+//!           Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
 //!                            |                 |             |
 //!                            +-----Abandon-----+----> Done   +--Linger--> Lingering
 //!
@@ -10,6 +12,10 @@
 //!                             +------Queue--------+--> Queued
 //!                             |                   |       |
 //!                             +-------Dial--------+-------+--> Connecting --Dial--> Connecting
+//!                             |                   |       |       |    ^
+//!                             |                   |       |     Shake  |Dial
+//!                             |                   |       |       v    |
+//!                             |                   |       |      Handshake
 //!                             |                   |       |       |
 //!                             +-------Open--------+-------+-------+--> Head --Answer--> Body --End--> Done
 //!                                                                       |                              |
@@ -33,6 +39,8 @@ use std::rc::Rc;
 /// Where the client's side of an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
+    /// Its TLS handshake is under way.
+    Handshake,
     /// Between requests.
     Idle,
     /// A request head is arriving.
@@ -48,6 +56,8 @@ pub enum ClientState {
 /// What happens to the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
+    /// The TLS handshake is complete.
+    Secure,
     /// The first byte of a request arrived.
     Begin,
     /// The head is complete.
@@ -64,12 +74,14 @@ pub enum ClientEvent {
 
 impl ClientState {
     /// Every state.
-    pub const ALL: &[Self] = &[Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering];
+    pub const ALL: &[Self] =
+        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering];
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
         use ClientEvent as E;
         match (self, event) {
+            (Self::Handshake, E::Secure) => Some(Self::Idle),
             (Self::Idle, E::Begin) => Some(Self::Head),
             (Self::Head, E::Request) => Some(Self::Body),
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
@@ -83,7 +95,7 @@ impl ClientState {
 impl ClientEvent {
     /// Every event.
     pub const ALL: &[Self] =
-        &[Self::Begin, Self::Request, Self::End, Self::Abandon, Self::Renew, Self::Linger];
+        &[Self::Secure, Self::Begin, Self::Request, Self::End, Self::Abandon, Self::Renew, Self::Linger];
 }
 
 /// Where the upstream side of an exchange stands.
@@ -99,6 +111,8 @@ pub enum UpstreamState {
     Resolving,
     /// A connection is opening.
     Connecting,
+    /// Its TLS handshake is under way.
+    Handshake,
     /// The head of the answer is awaited; interim answers do not end this.
     Head,
     /// The body of the answer is arriving.
@@ -118,7 +132,9 @@ pub enum UpstreamEvent {
     Resolve,
     /// A connection is begun.
     Dial,
-    /// A connection is there.
+    /// A connection is there and begins its TLS handshake.
+    Shake,
+    /// A connection is there and can carry the request.
     Open,
     /// The final head of the answer is complete.
     Answer,
@@ -140,6 +156,7 @@ impl UpstreamState {
         Self::Queued,
         Self::Resolving,
         Self::Connecting,
+        Self::Handshake,
         Self::Head,
         Self::Body,
         Self::Done,
@@ -157,10 +174,13 @@ impl UpstreamState {
             (Self::Absent, E::Ask) | (Self::Head, E::Retry) => Some(Self::Wanted),
             (Self::Wanted, E::Resolve) => Some(Self::Resolving),
             (Self::Wanted | Self::Resolving, E::Queue) => Some(Self::Queued),
-            (Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting, E::Dial) => {
+            (Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting | Self::Handshake, E::Dial) => {
                 Some(Self::Connecting)
             }
-            (Self::Wanted | Self::Resolving | Self::Queued | Self::Connecting, E::Open) => Some(Self::Head),
+            (Self::Connecting, E::Shake) => Some(Self::Handshake),
+            (Self::Wanted | Self::Resolving | Self::Queued | Self::Connecting | Self::Handshake, E::Open) => {
+                Some(Self::Head)
+            }
             (Self::Head, E::Answer) => Some(Self::Body),
             (Self::Body, E::End) => Some(Self::Done),
             // Once an answer has begun there is no other.
@@ -178,6 +198,7 @@ impl UpstreamEvent {
         Self::Queue,
         Self::Resolve,
         Self::Dial,
+        Self::Shake,
         Self::Open,
         Self::Answer,
         Self::End,
@@ -261,6 +282,8 @@ pub struct Exchange {
     pub replay: Option<usize>,
     /// It stood in the queue for a permit.
     pub queued: bool,
+    /// It waits for a handshake with its origin to end, before it asks for a permit.
+    pub awaits_handshake: bool,
     /// The request was sent again once already.
     pub retried: bool,
     /// A byte of the request went out on this connection.
@@ -303,6 +326,7 @@ impl Default for Exchange {
             until_close: false,
             replay: None,
             queued: false,
+            awaits_handshake: false,
             retried: false,
             sent: false,
             received: false,
@@ -342,6 +366,11 @@ impl Exchange {
             .upstream
             .on(event)
             .unwrap_or_else(|| unreachable!("{event:?} cannot happen to an upstream in {:?}", self.upstream));
+    }
+
+    /// An exchange that waits for the client's TLS handshake.
+    pub fn behind_handshake() -> Self {
+        Self { client: ClientState::Handshake, ..Self::default() }
     }
 
     /// Starts anew on the same connection; only a finished exchange can.
@@ -393,6 +422,7 @@ mod tests {
     #[test]
     fn the_client_table_is_the_drawing() {
         let golden = "\
+Handshake Secure Idle
 Idle Begin Head
 Head Request Body
 Head Abandon Done
@@ -422,8 +452,12 @@ Resolving Dial Connecting
 Resolving Open Head
 Resolving Refuse Done
 Connecting Dial Connecting
+Connecting Shake Handshake
 Connecting Open Head
 Connecting Refuse Done
+Handshake Dial Connecting
+Handshake Open Head
+Handshake Refuse Done
 Head Answer Body
 Head Retry Wanted
 Head Refuse Done

@@ -70,7 +70,9 @@ fn judge_head<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
     let judged = client.scan.request(buf.pending(), turn.config.head_max).and_then(|end| match end {
         Some(len) => take_request(turn, client, &buf.pending()[..len]).map(|verdict| Some((len, verdict))),
         None if client.leg.ended => Err(What::Truncated),
-        None if !buf.has_room() && !turn.bufs.enlarge(&mut buf) => Err(What::Overloaded),
+        None if client.leg.cramped || (!buf.has_room() && !turn.bufs.enlarge(&mut buf)) => {
+            Err(What::Overloaded)
+        }
         None => Ok(None),
     });
     if let Ok(Some((len, _))) = judged {
@@ -144,8 +146,10 @@ fn forward<I: Io>(
         let url = target.url(request.method, form).into_bytes().into();
         exchange.compat = Some(Box::new(CompatLine { method: request.method.into(), url }));
     }
-    if target.scheme == Scheme::Https {
-        return Err(What::TlsFailed);
+    match target.scheme {
+        Scheme::Http if turn.config.https_only => return Err(What::HttpsOnly),
+        Scheme::Https if destination.profile.tls.is_none() => return Err(What::TlsFailed),
+        Scheme::Http | Scheme::Https => {}
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
     let mut out = turn.lease_for(grown);
@@ -174,7 +178,7 @@ fn find_destination<I: Io>(
         return Err(What::ConnectOff);
     }
     let target = request.fields.target_host.filter(|value| !value.is_empty()).ok_or(What::TargetMissing)?;
-    turn.pool.destination(target, turn.config.default_scheme)
+    turn.pool.destination(target, turn.config.default_scheme, &turn.config.targets)
 }
 
 /// Judges the body as far as it has arrived; a refused request's body is dropped.

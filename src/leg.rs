@@ -1,7 +1,9 @@
-//! A leg: one socket with what it is ready for and what was received from it.
+//! A leg: one socket with what it is ready for and what was received from it, in plain text or through TLS.
 
 use crate::buf::{BufPool, Lease, SMALL};
+use crate::fault::What;
 use crate::io::{Io, Moved, Ready};
+use crate::secure::{Secure, Shaken};
 use std::io::IoSlice;
 
 /// One socket of a pair. It holds nothing bound to a thread, so it can change workers.
@@ -11,16 +13,33 @@ pub struct Leg<S> {
     pub socket: S,
     /// Set by events; cleared only when the kernel said "not now".
     pub ready: Ready,
-    /// What was received; leased while it holds something.
+    /// What was received, opened if it came through TLS; leased while it holds something.
     pub inbound: Option<Lease>,
+    /// TLS, if the connection speaks it.
+    pub secure: Option<Box<Secure>>,
+    /// Why TLS failed.
+    pub fault: Option<What>,
     /// The peer has ended its stream.
     pub ended: bool,
+    /// It ended it without a word of TLS: something may have been cut off.
+    pub truncated: bool,
     /// The connection is gone: nothing can be received any more.
     pub failed: bool,
     /// Nothing can be sent any more; what the peer sent before may still be there.
     pub broken: bool,
+    /// A TLS record waits for more room than there is.
+    pub cramped: bool,
     /// The last receive filled its buffer: the next lease is a large one.
     bulk: bool,
+}
+
+/// What a send did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// So many of the given bytes were taken: sent, or sealed on their way.
+    pub taken: usize,
+    /// Something went out.
+    pub moved: bool,
 }
 
 /// What a receive did to the leg.
@@ -28,6 +47,8 @@ pub struct Leg<S> {
 pub enum Received {
     /// This many bytes arrived.
     Bytes(usize),
+    /// Only bytes of the transport arrived, none for us; there may be more.
+    Silent,
     /// Nothing arrived, nothing changed.
     Nothing,
     /// The stream ended or failed: see the leg.
@@ -35,15 +56,19 @@ pub enum Received {
 }
 
 impl<S> Leg<S> {
-    /// A leg of a socket that has just been opened.
-    pub fn new(socket: S) -> Self {
+    /// A leg of a socket that has just been opened; with `secure`, a TLS handshake comes first.
+    pub fn new(socket: S, secure: Option<Box<Secure>>) -> Self {
         Self {
             socket,
             ready: Ready::default(),
             inbound: None,
+            secure,
+            fault: None,
             ended: false,
+            truncated: false,
             failed: false,
             broken: false,
+            cramped: false,
             bulk: false,
         }
     }
@@ -59,18 +84,105 @@ impl<S> Leg<S> {
 
     /// Whether a receive makes sense: something may be there and there is room for it.
     pub fn can_receive(&self) -> bool {
-        self.ready.readable
-            && !self.ended
-            && !self.failed
-            && self.inbound.as_ref().is_none_or(|buf| buf.has_room())
+        if self.ended || self.failed {
+            return false;
+        }
+        match &self.secure {
+            Some(secure) => secure.can_receive(self.ready.readable, self.inbound.as_ref()),
+            None => self.ready.readable && self.inbound.as_ref().is_none_or(|buf| buf.has_room()),
+        }
     }
 
     /// Receives once into the leased buffer (leasing it first). An emptied lease goes back.
     pub fn receive(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Received {
-        let mut buf = self.inbound.take().unwrap_or_else(|| {
-            let large = if self.bulk { bufs.lease_large() } else { None };
-            large.unwrap_or_else(|| bufs.lease())
-        });
+        if self.secure.is_some() {
+            return self.receive_secure(io, bufs);
+        }
+        let mut buf = self.inbound.take().unwrap_or_else(|| self.lease(bufs));
+        let moved = self.receive_into(io, &mut buf);
+        self.inbound = Some(buf);
+        self.tidy(bufs);
+        self.judge_moved(moved)
+    }
+
+    /// Receives once and drops what arrives, opened or not.
+    pub fn discard(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Received {
+        let mut buf = bufs.lease();
+        let moved = self.receive_into(io, &mut buf);
+        bufs.give_back(buf);
+        self.judge_moved(moved)
+    }
+
+    /// Opens what has arrived; when that gives nothing, receives once and opens again.
+    fn receive_secure(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Received {
+        let opened = self.open(io, bufs);
+        if opened != Received::Nothing || !self.ready.readable {
+            return opened;
+        }
+        let received = self.receive_sealed(io, bufs);
+        if matches!(received, Received::Bytes(_)) {
+            // What does not make a whole record is progress all the same.
+            return match self.open(io, bufs) {
+                Received::Nothing => Received::Silent,
+                opened => opened,
+            };
+        }
+        if received == Received::Over {
+            self.truncated = true;
+        }
+        received
+    }
+
+    /// Receives once into the buffer of sealed bytes.
+    fn receive_sealed(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Received {
+        let Some(secure) = &mut self.secure else { return Received::Nothing };
+        let mut buf = secure.sealed.inbound.take().unwrap_or_else(|| self.lease(bufs));
+        // Only parts of a handshake message can fill it: a single record has room in the smallest.
+        if !buf.has_room() && !bufs.enlarge(&mut buf) {
+            self.fail(What::Overloaded);
+        }
+        let moved = if self.failed { Moved::Failed } else { self.receive_into(io, &mut buf) };
+        if let Some(secure) = &mut self.secure {
+            secure.sealed.inbound = Some(buf);
+            secure.tidy(bufs);
+        }
+        self.judge_moved(moved)
+    }
+
+    /// Opens as many records as have arrived and have room. What the protocol has to say to that goes out.
+    fn open(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Received {
+        let Some(secure) = &mut self.secure else { return Received::Nothing };
+        let opened = secure.open(&mut self.inbound, self.bulk, bufs);
+        self.cramped = opened.cramped;
+        if let Some(what) = opened.fault {
+            self.fail(what);
+        }
+        self.ended |= opened.ended;
+        self.tidy(bufs);
+        if opened.silent || opened.fault.is_some() {
+            self.flush(io, bufs);
+        }
+        match opened.bytes {
+            0 if self.failed || self.ended => Received::Over,
+            0 if opened.silent => Received::Silent,
+            0 => Received::Nothing,
+            n => Received::Bytes(n),
+        }
+    }
+
+    /// TLS has failed for this reason; the first one counts.
+    fn fail(&mut self, what: What) {
+        self.failed = true;
+        self.fault.get_or_insert(what);
+    }
+
+    fn lease(&self, bufs: &mut BufPool) -> Lease {
+        let large = if self.bulk { bufs.lease_large() } else { None };
+        large.unwrap_or_else(|| bufs.lease())
+    }
+
+    /// One receive, and what it says of the socket.
+    fn receive_into(&mut self, io: &mut impl Io<Socket = S>, buf: &mut Lease) -> Moved {
         let room = buf.free_mut();
         let wanted = room.len();
         let moved = io.recv(&mut self.socket, room);
@@ -82,8 +194,10 @@ impl<S> Leg<S> {
                 self.ready.readable = false;
             }
         }
-        self.inbound = Some(buf);
-        self.tidy(bufs);
+        moved
+    }
+
+    fn judge_moved(&mut self, moved: Moved) -> Received {
         match moved {
             Moved::Bytes(n) => Received::Bytes(n),
             Moved::Blocked if !self.broken => {
@@ -102,16 +216,29 @@ impl<S> Leg<S> {
         }
     }
 
-    /// Sends from two places in order; returns how many bytes went out and notes readiness and failure.
-    pub fn send(&mut self, io: &mut impl Io<Socket = S>, first: &[u8], second: &[u8]) -> usize {
-        let wanted = first.len() + second.len();
-        let moved = match (first.is_empty(), second.is_empty()) {
-            (false, false) => io.send(&mut self.socket, &[IoSlice::new(first), IoSlice::new(second)]),
-            (false, true) => io.send(&mut self.socket, &[IoSlice::new(first)]),
-            (true, false) => io.send(&mut self.socket, &[IoSlice::new(second)]),
-            (true, true) => return 0,
+    /// Sends from two places in order and notes readiness and failure; through TLS, what was sealed before goes first.
+    pub fn send(
+        &mut self,
+        io: &mut impl Io<Socket = S>,
+        bufs: &mut BufPool,
+        first: &[u8],
+        second: &[u8],
+    ) -> Sent {
+        if self.secure.is_some() {
+            return self.send_secure(io, bufs, first, second);
+        }
+        let taken = match (first.is_empty(), second.is_empty()) {
+            (false, false) => self.send_slices(io, &[IoSlice::new(first), IoSlice::new(second)]),
+            (false, true) => self.send_slices(io, &[IoSlice::new(first)]),
+            (true, false) => self.send_slices(io, &[IoSlice::new(second)]),
+            (true, true) => 0,
         };
-        match moved {
+        Sent { taken, moved: taken > 0 }
+    }
+
+    fn send_slices(&mut self, io: &mut impl Io<Socket = S>, slices: &[IoSlice<'_>]) -> usize {
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        match io.send(&mut self.socket, slices) {
             Moved::Bytes(n) => {
                 self.ready.writable = n == wanted;
                 n
@@ -128,6 +255,115 @@ impl<S> Leg<S> {
         }
     }
 
+    /// Seals and sends in turn until everything is sealed and sent, or the kernel has had enough.
+    fn send_secure(
+        &mut self,
+        io: &mut impl Io<Socket = S>,
+        bufs: &mut BufPool,
+        first: &[u8],
+        second: &[u8],
+    ) -> Sent {
+        let mut sent = Sent::default();
+        loop {
+            let Some(secure) = &mut self.secure else { return sent };
+            match secure.seal(first, second, sent.taken, bufs) {
+                Ok(n) => sent.taken += n,
+                Err(what) => {
+                    self.fail(what);
+                    self.broken = true;
+                }
+            }
+            let moved = self.flush(io, bufs);
+            sent.moved |= moved;
+            if !moved || self.has_unsent() || sent.taken == first.len() + second.len() {
+                return sent;
+            }
+        }
+    }
+
+    /// Sends what is sealed, as far as the kernel takes it; says whether anything went out.
+    fn flush(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> bool {
+        let Some(mut buf) = self.secure.as_mut().and_then(|secure| secure.sealed.out.take()) else {
+            return false;
+        };
+        let mut moved = false;
+        if !buf.is_empty() && self.ready.writable && !self.broken {
+            let n = self.send_slices(io, &[IoSlice::new(buf.passed())]);
+            buf.sent(n);
+            moved = n > 0;
+        }
+        if let Some(secure) = &mut self.secure {
+            secure.sealed.out = Some(buf);
+            if self.broken {
+                secure.drop_out(bufs);
+            }
+            secure.tidy(bufs);
+        }
+        moved
+    }
+
+    /// Whether sealed bytes wait to be sent.
+    pub fn has_unsent(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.sealed.out.is_some())
+    }
+
+    /// Whether received bytes wait that are not opened.
+    pub fn has_sealed(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.sealed.inbound.is_some())
+    }
+
+    /// Whether it holds any buffer.
+    pub fn is_holding(&self) -> bool {
+        self.inbound.is_some() || self.has_unsent() || self.has_sealed()
+    }
+
+    /// Buffers it holds.
+    pub fn leases(&self) -> usize {
+        usize::from(self.inbound.is_some()) + usize::from(self.has_unsent()) + usize::from(self.has_sealed())
+    }
+
+    /// Takes the TLS handshake as far as it goes.
+    pub fn shake(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Shaken {
+        loop {
+            let Some(secure) = &mut self.secure else { return Shaken::Secure };
+            let shaken = secure.shake(bufs);
+            if let Shaken::Failed(what) = shaken {
+                self.fail(what);
+            }
+            self.flush(io, bufs);
+            if shaken != Shaken::Waiting {
+                return shaken;
+            }
+            if self.broken && !self.ready.readable || self.failed || self.ended {
+                return Shaken::Lost;
+            }
+            if !self.ready.readable {
+                return Shaken::Waiting;
+            }
+            match self.receive_sealed(io, bufs) {
+                Received::Bytes(_) | Received::Silent => {}
+                Received::Nothing => return Shaken::Waiting,
+                Received::Over => return Shaken::Lost,
+            }
+        }
+    }
+
+    /// Says in TLS that nothing follows, as far as the kernel takes it: what is not sent then is not missed.
+    pub fn farewell(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) {
+        let usable = !self.failed && !self.broken && self.ready.writable;
+        if let Some(secure) = self.secure.as_mut().filter(|_| usable)
+            && secure.close(bufs)
+        {
+            self.flush(io, bufs);
+        }
+    }
+
+    /// Ends our stream: nothing follows.
+    pub fn finish(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) {
+        self.farewell(io, bufs);
+        io.finish(&mut self.socket);
+    }
+
     /// Whether the connection can carry nothing more in either direction.
     pub fn is_over(&self) -> bool {
         self.failed || self.broken || self.ended
@@ -140,10 +376,13 @@ impl<S> Leg<S> {
         }
     }
 
-    /// Returns the lease whatever it holds.
+    /// Returns every lease whatever it holds.
     pub fn empty(&mut self, bufs: &mut BufPool) {
         if let Some(buf) = self.inbound.take() {
             bufs.give_back(buf);
+        }
+        if let Some(secure) = &mut self.secure {
+            secure.empty(bufs);
         }
     }
 

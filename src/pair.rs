@@ -5,7 +5,8 @@ use crate::http::head::HeadScan;
 use crate::key::Key;
 use crate::leg::Leg;
 use crate::permits::Permit;
-use crate::time::Now;
+use crate::secure::Secure;
+use crate::time::{Millis, Now};
 use crate::wait::Wait;
 use std::net::IpAddr;
 
@@ -30,6 +31,8 @@ pub struct Client<S> {
     pub again: bool,
     /// It stands in the worker's `starved` queue.
     pub starved: bool,
+    /// It stands in the worker's `shaking` queue.
+    pub shaking: bool,
     /// When the present wait began: the last progress.
     pub since: Now,
     /// When the wheel looks at it next.
@@ -37,13 +40,14 @@ pub struct Client<S> {
 }
 
 impl<S> Client<S> {
-    /// A client that has just been accepted.
-    pub fn new(socket: S, address: IpAddr, denied: bool, now: Now) -> Self {
-        let mut leg = Leg::new(socket);
+    /// A client that has just been accepted; with `secure`, its TLS handshake comes first.
+    pub fn new(socket: S, secure: Option<Box<Secure>>, address: IpAddr, denied: bool, now: Now) -> Self {
+        let exchange = if secure.is_some() { Exchange::behind_handshake() } else { Exchange::default() };
+        let mut leg = Leg::new(socket, secure);
         leg.ready.writable = true;
         Self {
             leg,
-            exchange: Exchange::default(),
+            exchange,
             scan: HeadScan::default(),
             address,
             denied,
@@ -51,6 +55,7 @@ impl<S> Client<S> {
             admitted: false,
             again: false,
             starved: false,
+            shaking: false,
             since: now,
             look: Now::NEVER,
         }
@@ -59,6 +64,9 @@ impl<S> Client<S> {
     /// What the pair waits for now.
     pub fn wait(&self, upstream: Option<&Upstream<S>>) -> Wait {
         match self.exchange.client() {
+            ClientState::Handshake => return Wait::Handshake,
+            // A part of a TLS record is the beginning of a request that takes its time.
+            ClientState::Idle if self.leg.has_sealed() => return Wait::Head,
             ClientState::Idle => return Wait::Idle,
             ClientState::Head => return Wait::Head,
             ClientState::Lingering => return Wait::Linger,
@@ -67,6 +75,7 @@ impl<S> Client<S> {
         match self.exchange.upstream() {
             UpstreamState::Queued => return Wait::Queue,
             UpstreamState::Resolving | UpstreamState::Connecting => return Wait::Connect,
+            UpstreamState::Handshake => return Wait::UpstreamHandshake,
             UpstreamState::Absent
             | UpstreamState::Wanted
             | UpstreamState::Head
@@ -75,22 +84,35 @@ impl<S> Client<S> {
         }
         if self.has_answer_to_send(upstream) {
             Wait::ClientSend
-        } else if self.has_request_to_send() || self.exchange.client() == ClientState::Done {
+        } else if self.has_request_to_send(upstream) || self.exchange.client() == ClientState::Done {
             Wait::Response
         } else {
             Wait::Body
         }
     }
 
+    /// How long this wait may last, where the target has a time of its own for it.
+    pub fn own_span(&self, wait: Wait) -> Option<Millis> {
+        let profile = &self.exchange.destination.as_ref()?.profile;
+        match wait {
+            Wait::Connect => profile.connect,
+            Wait::Response => profile.response,
+            _ => None,
+        }
+    }
+
     /// Whether something waits to go to the client.
     pub fn has_answer_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
-        self.exchange.answer.is_some() || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
+        self.exchange.answer.is_some()
+            || self.leg.has_unsent()
+            || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
     }
 
     /// Whether something waits to go to the upstream.
-    pub fn has_request_to_send(&self) -> bool {
+    pub fn has_request_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.forward.as_ref().is_some_and(|buf| !buf.passed().is_empty())
             || !self.leg.passed().is_empty()
+            || upstream.is_some_and(|upstream| upstream.leg.has_unsent())
     }
 }
 
@@ -105,6 +127,8 @@ pub struct Upstream<S> {
     pub origin: Key,
     /// The right to exist.
     pub permit: Permit,
+    /// It counts among the handshakes of its origin.
+    pub shaking: bool,
     /// How far its inbound bytes were searched for the end of a head.
     pub scan: HeadScan,
     /// When it was dialled, or became idle.

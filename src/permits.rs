@@ -116,6 +116,8 @@ struct Waiter {
 /// A route with connections or waiters.
 struct Entry {
     shared: Arc<Route>,
+    /// The limit of its connections.
+    max: usize,
     open: usize,
     waiters: VecDeque<Waiter>,
     /// In which list, and under which arrival, it stands in [`Table::firsts`].
@@ -167,11 +169,18 @@ impl Permits {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a connection of `route` on behalf of the client `key` of `worker`.
-    pub fn ask(self: &Arc<Self>, route: &Arc<str>, worker: WorkerId, key: Key) -> Asked {
+    /// Asks for a connection of `route`, which may have a limit of its own, on behalf of the client `key` of `worker`.
+    pub fn ask(
+        self: &Arc<Self>,
+        route: &Arc<str>,
+        own_max: Option<usize>,
+        worker: WorkerId,
+        key: Key,
+    ) -> Asked {
         let mut table = self.table();
         let entry = table.entry(route);
-        if entry.open < self.per_route_max && table.total < self.total_max {
+        entry.max = own_max.unwrap_or(self.per_route_max);
+        if entry.open < entry.max && table.total < self.total_max {
             return Asked::Granted(self.take(&mut table, route));
         }
         table.arrivals += 1;
@@ -236,7 +245,7 @@ impl Permits {
     fn settle(&self, table: &mut Table, route: &Arc<str>) {
         let Table { routes, firsts, .. } = table;
         let Some(entry) = routes.get_mut(route) else { return };
-        let obstacle = if entry.open < self.per_route_max { Obstacle::Total } else { Obstacle::Route };
+        let obstacle = if entry.open < entry.max { Obstacle::Total } else { Obstacle::Route };
         let wanted = entry.waiters.front().map(|first| (obstacle, first.arrival));
         if entry.listed != wanted {
             if let Some((obstacle, arrival)) = entry.listed {
@@ -278,6 +287,7 @@ impl Table {
     fn entry(&mut self, route: &Arc<str>) -> &mut Entry {
         self.routes.entry(Arc::clone(route)).or_insert_with(|| Entry {
             shared: Arc::new(Route { name: Arc::clone(route), waiting: AtomicUsize::new(0) }),
+            max: 0,
             open: 0,
             waiters: VecDeque::new(),
             listed: None,
@@ -316,7 +326,7 @@ mod tests {
     }
 
     fn granted(permits: &Arc<Permits>, route: &Arc<str>, key: Key) -> Option<Permit> {
-        match permits.ask(route, 0, key) {
+        match permits.ask(route, None, 0, key) {
             Asked::Granted(permit) => Some(permit),
             Asked::Queued => None,
         }
@@ -353,7 +363,7 @@ mod tests {
         let keys = keys();
         let permit = granted(&permits, &route, keys[0]).expect("room");
         assert_eq!(permit.next_use(0), NextUse::Keep);
-        assert!(matches!(permits.ask(&route, 1, keys[1]), Asked::Queued));
+        assert!(matches!(permits.ask(&route, None, 1, keys[1]), Asked::Queued));
         assert!(granted(&permits, &route, keys[2]).is_none());
         assert_eq!(permit.next_use(0), NextUse::Close);
         permits.give_up(&route, 1, keys[1]);

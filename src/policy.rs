@@ -4,3 +4,4 @@ pub mod address_rule;
 pub mod client_address;
 pub mod egress;
 pub mod header_filter;
+pub mod targets;

@@ -1,8 +1,13 @@
 //! A worker's origins and its idle connections to them, and the cache of targets its clients have named.
+//!
+//! Connections are pooled under scheme, host and port and the profile that holds for the target, so that none is used
+//! with another identity, trust or verification. When those change, every origin is retired: its idle connections close,
+//! busy ones do not come back, and the next request finds a new origin.
 
 use crate::fault::What;
 use crate::http::target::{Scheme, Target};
 use crate::key::{Key, Slots};
+use crate::policy::targets::{Profile, Targets};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,10 +19,19 @@ const TEXT_BYTES_MAX: usize = 512;
 /// Origins known before those without users are forgotten; grows with those in use.
 const ORIGINS_MAX: usize = 4096;
 
-/// An origin: scheme, host and port that connections are pooled for.
+/// An origin: scheme, host, port and profile that connections are pooled for.
 #[derive(Debug)]
 struct Origin {
+    /// What it is known by: the route and the number of the profile.
     name: Arc<str>,
+    /// Name of its pool limits.
+    route: Arc<str>,
+    /// Its certificates, ours or the settings have changed since: no connection comes back to it.
+    retired: bool,
+    /// TLS handshakes with it under way.
+    handshakes: usize,
+    /// Clients that wait for one of them to end.
+    waiting: VecDeque<Key>,
     /// Idle connections, the most recently used last.
     idle: VecDeque<Key>,
     /// Exchanges and connections that refer to it.
@@ -33,6 +47,8 @@ pub struct Destination {
     pub target: Target,
     /// Route name of the pool limits, for people as well: `http://host:port`.
     pub route: Arc<str>,
+    /// How it is dealt with.
+    pub profile: Arc<Profile>,
     /// The pool's entry.
     pub origin: Key,
 }
@@ -64,7 +80,12 @@ impl Pool {
     ///
     /// # Errors
     /// [`What::BadTarget`].
-    pub fn destination(&mut self, text: &[u8], default_scheme: Scheme) -> Result<Rc<Destination>, What> {
+    pub fn destination(
+        &mut self,
+        text: &[u8],
+        default_scheme: Scheme,
+        targets: &Targets,
+    ) -> Result<Rc<Destination>, What> {
         if let Some(known) = self.targets.get(text) {
             return Ok(Rc::clone(known));
         }
@@ -73,19 +94,96 @@ impl Pool {
             self.forget();
         }
         let route: Arc<str> = target.origin().into();
-        let origin = self.intern(&route);
-        let destination = Rc::new(Destination { target, route, origin });
+        let profile = Arc::clone(targets.of(&target.host, target.port));
+        let origin = self.intern(&route, profile.number);
+        let destination = Rc::new(Destination { target, route, profile, origin });
         if text.len() <= TEXT_BYTES_MAX {
             self.targets.insert(text.into(), Rc::clone(&destination));
         }
         Ok(destination)
     }
 
-    fn intern(&mut self, name: &Arc<str>) -> Key {
+    fn intern(&mut self, route: &Arc<str>, number: usize) -> Key {
+        let name: Arc<str> = if number == 0 { Arc::clone(route) } else { format!("{route}#{number}").into() };
         let Self { origins, by_name, .. } = self;
-        *by_name.entry(Arc::clone(name)).or_insert_with(|| {
-            origins.insert(Origin { name: Arc::clone(name), idle: VecDeque::new(), users: 0, dials: 0 })
+        *by_name.entry(Arc::clone(&name)).or_insert_with(|| {
+            origins.insert(Origin {
+                name,
+                route: Arc::clone(route),
+                retired: false,
+                handshakes: 0,
+                waiting: VecDeque::new(),
+                idle: VecDeque::new(),
+                users: 0,
+                dials: 0,
+            })
         })
+    }
+
+    /// Identity, trust or the profiles have changed: the next request to any target finds a new origin. The idle
+    /// connections of the old ones are the caller's to close.
+    pub fn retire(&mut self) {
+        self.targets.clear();
+        self.by_name.clear();
+        let known: Vec<Key> = self.origins.iter().map(|(key, _)| key).collect();
+        for key in known {
+            let origin = self.origin(key);
+            origin.retired = true;
+            if origin.users == 0 {
+                self.origins.remove(key);
+            }
+        }
+    }
+
+    /// Whether connections of `origin` are not to be used again.
+    pub fn is_retired(&mut self, origin: Key) -> bool {
+        self.origin(origin).retired
+    }
+
+    /// A handshake with `origin` begins.
+    pub fn begin_handshake(&mut self, origin: Key) {
+        self.origin(origin).handshakes += 1;
+    }
+
+    /// Whether `max` handshakes with `origin` are under way.
+    pub fn is_shaking(&mut self, origin: Key, max: usize) -> bool {
+        self.origin(origin).handshakes >= max
+    }
+
+    /// One handshake with `origin` has ended, well or not.
+    pub fn end_handshake(&mut self, origin: Key) {
+        let origin = self.origin(origin);
+        origin.handshakes = origin.handshakes.checked_sub(1).expect("a handshake ends once");
+    }
+
+    /// `client` waits for a handshake with `origin` to end.
+    pub fn await_handshake(&mut self, origin: Key, client: Key) {
+        self.origin(origin).waiting.push_back(client);
+    }
+
+    /// `client` goes on waiting, before all others.
+    pub fn await_handshake_first(&mut self, origin: Key, client: Key) {
+        self.origin(origin).waiting.push_front(client);
+    }
+
+    /// Whether a connection to `origin` is idle.
+    pub fn has_idle(&self, origin: Key) -> bool {
+        self.origins.at(origin).is_some_and(|origin| !origin.idle.is_empty())
+    }
+
+    /// Whether anybody waits for a handshake with `origin` to end.
+    pub fn has_waiting(&self, origin: Key) -> bool {
+        self.origins.at(origin).is_some_and(|origin| !origin.waiting.is_empty())
+    }
+
+    /// Who waits longest for a handshake with `origin` to end. It may have given up since.
+    pub fn next_waiting(&mut self, origin: Key) -> Option<Key> {
+        self.origins.at_mut(origin)?.waiting.pop_front()
+    }
+
+    /// `client` waits no longer.
+    pub fn stop_waiting(&mut self, origin: Key, client: Key) {
+        self.origin(origin).waiting.retain(|key| *key != client);
     }
 
     /// Drops the target cache and every origin nobody uses.
@@ -95,7 +193,9 @@ impl Pool {
             self.origins.iter().filter(|(_, o)| o.users == 0).map(|(key, _)| key).collect();
         for key in unused {
             let origin = self.origins.remove(key).expect("just seen");
-            self.by_name.remove(&origin.name);
+            if !origin.retired {
+                self.by_name.remove(&origin.name);
+            }
         }
         self.origins_max = ORIGINS_MAX.max(2 * self.origins.len());
     }
@@ -111,8 +211,12 @@ impl Pool {
 
     /// One less.
     pub fn leave(&mut self, origin: Key) {
-        let origin = self.origin(origin);
+        let key = origin;
+        let origin = self.origin(key);
         origin.users = origin.users.checked_sub(1).expect("who leaves has entered");
+        if origin.retired && origin.users == 0 {
+            self.origins.remove(key);
+        }
     }
 
     /// The most recently used idle connection to `origin`.
@@ -141,9 +245,13 @@ impl Pool {
         self.origins.iter().flat_map(|(_, origin)| origin.idle.iter().copied())
     }
 
-    /// The longest idle connection to the origin called `name`.
-    pub fn oldest_idle_of(&self, name: &Arc<str>) -> Option<Key> {
-        self.origins.at(*self.by_name.get(name)?)?.idle.front().copied()
+    /// The longest idle connection of an origin of `route`.
+    pub fn oldest_idle_of(&self, route: &Arc<str>) -> Option<Key> {
+        let known = self.by_name.get(route).and_then(|key| self.origins.at(*key));
+        known.and_then(|origin| origin.idle.front().copied()).or_else(|| {
+            // Off the warm path: somebody waits at a limit, and the route's connections have a profile of their own.
+            self.origins.iter().filter(|(_, o)| o.route == *route).find_map(|(_, o)| o.idle.front().copied())
+        })
     }
 
     /// How many idle connections it holds.

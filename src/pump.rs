@@ -16,7 +16,7 @@ use crate::http::head::{self, Response, header_space};
 use crate::http::rewrite::{self, ConnectionField, Edits};
 use crate::intake;
 use crate::io::Io;
-use crate::leg::{Leg, Received};
+use crate::leg::{Leg, Received, Sent};
 use crate::pair::{Client, Upstream};
 use crate::stats::{Counter, Latency};
 use crate::time::{Millis, Now};
@@ -27,6 +27,8 @@ use crate::wait::Wait;
 const PASSES_MAX: u32 = 8;
 /// How long before the end that an origin announced its connection is given up.
 const EXPIRY_MARGIN_MS: u64 = 1000;
+/// Receives that bring only the transport's own bytes, in a row, before a connection counts as not silent.
+const SILENT_MAX: u32 = 8;
 /// The longest lifetime an origin is believed.
 const LIFETIME_MAX: Millis = Millis::from_secs(3600);
 
@@ -39,6 +41,8 @@ pub enum Step {
     Again,
     /// No buffers can be promised now.
     Starved,
+    /// A TLS handshake could go on.
+    Shake,
     /// The exchange needs a connection.
     Dial,
     /// The reused connection failed; the request may be sent again.
@@ -71,7 +75,13 @@ pub fn pump<I: Io>(
         // same, for closing with bytes unread is a reset, and that eats what the client has not read.
         let dead = client.leg.ready.dead && client.exchange.client() != ClientState::Lingering;
         if client.leg.failed || client.leg.broken || dead {
+            if let Some(what) = client.leg.fault {
+                client.exchange.fault.get_or_insert(what);
+            }
             return Step::Close(Ending::Plain);
+        }
+        if client.exchange.client() == ClientState::Handshake {
+            return if client.leg.ready.readable { Step::Shake } else { Step::Rest };
         }
         let mut moved = match receive_request(turn, client) {
             Ok(moved) => moved,
@@ -106,24 +116,31 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
         }
         client.admitted = true;
     }
-    let received = client.leg.receive(turn.io, turn.bufs);
+    let was_silent = !client.leg.is_holding();
+    let received = if state == ClientState::Lingering {
+        client.leg.discard(turn.io, turn.bufs)
+    } else {
+        client.leg.receive(turn.io, turn.bufs)
+    };
     match (received, state) {
         (Received::Bytes(n), _) => {
             turn.stats.add(Counter::BytesFromClients, n);
-            if state == ClientState::Lingering {
-                client.leg.empty(turn.bufs);
-            } else if state == ClientState::Body {
+            if state == ClientState::Body {
                 client.since = turn.now;
             }
+        }
+        // The part of a record that will hold a request has its time, from its first byte on.
+        (Received::Silent, ClientState::Idle) if was_silent && client.leg.has_sealed() => {
+            client.since = turn.now;
         }
         // Requests sent before the end of the stream are still served.
         (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
             return Err(Step::Close(Ending::Plain));
         }
-        (Received::Nothing | Received::Over, _) => {}
+        (Received::Nothing | Received::Silent | Received::Over, _) => {}
     }
-    if state == ClientState::Idle && client.leg.inbound.is_none() {
+    if state == ClientState::Idle && !client.leg.is_holding() {
         client.admitted = false;
         turn.bufs.end_exchange();
     }
@@ -148,14 +165,16 @@ fn send_request<I: Io>(
     }
     let head = exchange.forward.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();
-    let n = upstream.leg.send(turn.io, head, leg.passed());
+    let Sent { taken: n, moved } = upstream.leg.send(turn.io, turn.bufs, head, leg.passed());
+    if moved {
+        *since = turn.now;
+    }
     if n == 0 {
         // A failure is news: what the origin said before it is to be read.
-        return upstream.leg.broken;
+        return moved || upstream.leg.broken;
     }
     turn.stats.add(Counter::BytesToUpstreams, n);
     exchange.sent = true;
-    *since = turn.now;
     if let Some(forward) = &mut exchange.forward {
         forward.sent(n.min(head_len));
     }
@@ -247,9 +266,10 @@ fn judge_body<I: Io>(
     }
     let unjudged = !leg.pending().is_empty();
     if leg.failed {
-        exchange.fault = Some(What::UpstreamReset);
+        exchange.fault = Some(leg.fault.unwrap_or(What::UpstreamReset));
     } else if leg.ended && !(unjudged && moved) {
-        if exchange.response.end().is_err() {
+        // Over TLS, the end of the stream is the end of the body only if the origin says so: anybody can cut a wire.
+        if exchange.response.end().is_err() || leg.truncated {
             exchange.fault = Some(What::ResponseTruncated);
         } else {
             exchange.upstream_on(UpstreamEvent::End);
@@ -266,7 +286,7 @@ fn judge_head<I: Io>(
 ) -> Result<bool, What> {
     let Some(buf) = upstream.leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) else {
         return if upstream.leg.failed {
-            Err(What::UpstreamReset)
+            Err(upstream.leg.fault.unwrap_or(What::UpstreamReset))
         } else if upstream.leg.ended {
             Err(if client.exchange.received { What::ResponseTruncated } else { What::NoResponse })
         } else {
@@ -275,13 +295,13 @@ fn judge_head<I: Io>(
     };
     let Some(len) = upstream.scan.response(buf.pending(), RESPONSE_HEAD_MAX)? else {
         if upstream.leg.failed {
-            return Err(What::UpstreamReset);
+            return Err(upstream.leg.fault.unwrap_or(What::UpstreamReset));
         }
         if upstream.leg.ended {
             return Err(What::ResponseTruncated);
         }
         // What was received before this head has been sent or is an interim head, which is held elsewhere.
-        if !buf.has_room() && !turn.bufs.enlarge(buf) {
+        if upstream.leg.cramped || (!buf.has_room() && !turn.bufs.enlarge(buf)) {
             return Err(What::Overloaded);
         }
         return Ok(false);
@@ -390,12 +410,14 @@ fn send_answer<I: Io>(
     let head = exchange.answer.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();
     let body = upstream.as_ref().map_or(&[][..], |upstream| upstream.leg.passed());
-    let n = leg.send(turn.io, head, body);
+    let Sent { taken: n, moved } = leg.send(turn.io, turn.bufs, head, body);
+    if moved {
+        *since = turn.now;
+    }
     if n == 0 {
-        return leg.broken;
+        return moved || leg.broken;
     }
     turn.stats.add(Counter::BytesToClients, n);
-    *since = turn.now;
     if let Some(answer) = &mut exchange.answer {
         answer.sent(n.min(head_len));
     }
@@ -417,6 +439,7 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
     let lost = upstream.is_some_and(|upstream| upstream.leg.is_over());
     match exchange.upstream() {
         UpstreamState::Wanted => Some(Step::Dial),
+        UpstreamState::Handshake => Some(Step::Shake),
         UpstreamState::Head => (lost && exchange.may_retry()).then_some(Step::Retry),
         UpstreamState::Body if exchange.fault.is_some() && !client.has_answer_to_send(upstream) => {
             let ending = if exchange.until_close { Ending::Reset } else { Ending::Plain };
@@ -426,11 +449,13 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
         UpstreamState::Done => {
             // The answer is out; the request goes on while the origin takes it. One that has closed takes nothing.
             let lost = lost || upstream.is_some_and(|upstream| upstream.leg.ready.read_closed);
-            let unsent = client.has_request_to_send() && upstream.is_some();
+            let unsent = client.has_request_to_send(upstream) && upstream.is_some();
             let complete = match exchange.client() {
                 ClientState::Done => !unsent || lost,
                 ClientState::Body => lost || (upstream.is_none() && exchange.close),
-                ClientState::Idle | ClientState::Head | ClientState::Lingering => false,
+                ClientState::Handshake | ClientState::Idle | ClientState::Head | ClientState::Lingering => {
+                    false
+                }
             };
             (complete && !client.has_answer_to_send(upstream)).then_some(Step::Settle)
         }
@@ -445,13 +470,20 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
 /// Whether an idle or finished connection is silent: nothing unread, not closed. Asks the kernel only when an event
 /// left room for doubt.
 pub fn is_silent<I: Io>(io: &mut I, bufs: &mut BufPool, leg: &mut Leg<I::Socket>) -> bool {
-    if leg.is_over() || leg.ready.dead || leg.ready.read_closed || leg.inbound.is_some() {
-        return false;
+    for _ in 0..SILENT_MAX {
+        if leg.is_over() || leg.ready.dead || leg.ready.read_closed || leg.is_holding() {
+            break;
+        }
+        if !leg.ready.readable {
+            return true;
+        }
+        match leg.receive(io, bufs) {
+            // A session ticket, for instance. Part of one leaves something held.
+            Received::Silent => {}
+            Received::Nothing => return true,
+            Received::Bytes(_) | Received::Over => break,
+        }
     }
-    if !leg.ready.readable {
-        return true;
-    }
-    let silent = leg.receive(io, bufs) == Received::Nothing;
     leg.empty(bufs);
-    silent
+    false
 }

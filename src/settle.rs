@@ -15,11 +15,13 @@ impl<I: Io> Worker<I> {
     /// The exchange is complete: its connection goes back to the pool or closes, the client's goes on or ends.
     pub(crate) fn settle(&mut self, key: Key) {
         let Some(client) = self.clients.at_mut(key) else { return };
+        let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
+        let unsent = client.has_request_to_send(upstream);
         let exchange = &mut client.exchange;
         let sound = exchange.fault.is_none()
             && exchange.reusable
             && exchange.client() == ClientState::Done
-            && !client.has_request_to_send();
+            && !unsent;
         let exchange = &mut client.exchange;
         let link = exchange.link.take();
         if exchange.client() != ClientState::Done {
@@ -45,7 +47,7 @@ impl<I: Io> Worker<I> {
         client.since = self.now;
         if !client.exchange.close {
             client.exchange.renew();
-            if client.leg.inbound.is_none() {
+            if !client.leg.is_holding() {
                 client.admitted = false;
                 self.bufs.end_exchange();
                 if self.draining || client.leg.ended {
@@ -55,7 +57,8 @@ impl<I: Io> Worker<I> {
             return;
         }
         client.exchange.client_on(ClientEvent::Linger);
-        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.inbound.is_some();
+        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.is_holding();
+        client.leg.farewell(&mut self.io, &mut self.bufs);
         client.leg.empty(&mut self.bufs);
         // What still arrives is dropped as it is received: nothing is held, so nothing has to be promised.
         client.admitted = false;
@@ -63,7 +66,7 @@ impl<I: Io> Worker<I> {
         if !unread || client.leg.ended {
             self.close(key, Ending::Plain);
         } else {
-            self.io.finish(&mut client.leg.socket);
+            client.leg.finish(&mut self.io, &mut self.bufs);
         }
     }
 
@@ -78,6 +81,11 @@ impl<I: Io> Worker<I> {
             && let Some(destination) = &exchange.destination
         {
             self.permits.give_up(&destination.route, self.id, key);
+        }
+        if std::mem::take(&mut exchange.awaits_handshake)
+            && let Some(destination) = &exchange.destination
+        {
+            self.pool.stop_waiting(destination.origin, key);
         }
         exchange.permit = None;
         exchange.dial = None;
@@ -101,6 +109,7 @@ impl<I: Io> Worker<I> {
         let Some(upstream) = self.upstreams.at_mut(link) else { return };
         let keep = sound
             && !self.draining
+            && !self.pool.is_retired(upstream.origin)
             && upstream.expires > self.now
             && pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg);
         if !keep {
@@ -126,8 +135,12 @@ impl<I: Io> Worker<I> {
             }
         }
         let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        self.pool.put(upstream.origin, link);
+        let origin = upstream.origin;
+        self.pool.put(origin, link);
         self.arm_upstream(link);
+        if self.pool.has_waiting(origin) {
+            self.vacancies.push(origin);
+        }
     }
 
     /// Takes the connection away from an exchange that we answer ourselves.
@@ -140,7 +153,12 @@ impl<I: Io> Worker<I> {
     /// Closes a connection that is not in the pool and returns its permit.
     pub(crate) fn drop_upstream(&mut self, link: Key) {
         if let Some(mut upstream) = self.upstreams.remove(link) {
+            upstream.leg.farewell(&mut self.io, &mut self.bufs);
             upstream.leg.empty(&mut self.bufs);
+            if upstream.shaking {
+                self.pool.end_handshake(upstream.origin);
+                self.vacancies.push(upstream.origin);
+            }
             self.pool.leave(upstream.origin);
         }
     }
@@ -163,8 +181,14 @@ impl<I: Io> Worker<I> {
         }
         self.conclude(key);
         let Some(mut client) = self.clients.remove(key) else { return };
+        if ending == Ending::Plain {
+            client.leg.farewell(&mut self.io, &mut self.bufs);
+        }
         client.leg.empty(&mut self.bufs);
         if client.admitted {
+            if client.exchange.client() == ClientState::Handshake {
+                self.bufs.end_handshake();
+            }
             self.bufs.end_exchange();
         }
         if ending == Ending::Reset {

@@ -16,6 +16,7 @@ use crate::pair::{Client, Upstream};
 use crate::permits::{Permits, WorkerId};
 use crate::pool::Pool;
 use crate::pump::{self, Step};
+use crate::secure::Secure;
 use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
@@ -61,6 +62,10 @@ pub struct Worker<I: Io> {
     again: VecDeque<Key>,
     /// Clients whose buffers could not be promised.
     starved: VecDeque<Key>,
+    /// Clients whose TLS handshake, or that of whose upstream, can go on.
+    pub(crate) shaking: VecDeque<Key>,
+    /// Origins with which a handshake has ended, or to which a connection is idle that somebody waits for.
+    pub(crate) vacancies: Vec<Key>,
     /// Looks that are due; kept for its memory.
     due: Vec<u64>,
     pub(crate) now: Now,
@@ -98,6 +103,8 @@ impl<I: Io> Worker<I> {
             wheel: Wheel::new(now),
             again: VecDeque::new(),
             starved: VecDeque::new(),
+            shaking: VecDeque::new(),
+            vacancies: Vec::new(),
             due: Vec::new(),
             now,
             draining: false,
@@ -129,12 +136,17 @@ impl<I: Io> Worker<I> {
             }
         }
         self.due = due;
+        self.take_shakes();
+        while let Some(origin) = self.vacancies.pop() {
+            self.wake_waiting(origin);
+        }
         self.feed_starved();
         self.stats.set(Counter::ClientsNow, self.clients.len());
         self.stats.set(Counter::UpstreamsNow, self.upstreams.len());
         self.stats.set(Counter::IdleNow, self.pool.idle_len());
         self.stats.set(Counter::ExchangesNow, self.bufs.exchanges());
-        if self.again.is_empty() { self.wheel.wait(self.now) } else { Some(Millis(0)) }
+        let busy = !self.again.is_empty() || !self.shaking.is_empty();
+        if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
     }
 
     /// A client has connected. A full worker gives the socket back.
@@ -147,7 +159,11 @@ impl<I: Io> Worker<I> {
         }
         let address = peer.ip().to_canonical();
         let denied = !self.config.client_address.allows(address);
-        let mut client = Client::new(socket, address, denied, self.now);
+        let Ok(secure) = self.secure() else {
+            self.stats.count(Counter::Rejected);
+            return Ok(());
+        };
+        let mut client = Client::new(socket, secure, address, denied, self.now);
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
             self.stats.count(Counter::Rejected);
             return Ok(());
@@ -158,29 +174,45 @@ impl<I: Io> Worker<I> {
         Ok(())
     }
 
+    /// The TLS of a new client; `None` where the listener is plain.
+    fn secure(&self) -> Result<Option<Box<Secure>>, What> {
+        let Some(inbound) = &self.config.inbound else { return Ok(None) };
+        inbound.session().map(|session| Some(Box::new(Secure::new(session))))
+    }
+
     /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
     pub fn reject(&mut self, socket: I::Socket, peer: SocketAddr) {
         self.stats.count(Counter::Rejected);
         if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
             return;
         }
-        let mut client = Client::new(socket, peer.ip().to_canonical(), false, self.now);
+        if self.config.inbound.is_some() {
+            // Telling it would take a handshake, which is what there is no room for.
+            return;
+        }
+        let mut client = Client::new(socket, None, peer.ip().to_canonical(), false, self.now);
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
             let key = self.clients.insert(client);
             self.turn_away(key);
         }
     }
 
-    /// Tells an idle client that we are at our limit, without any buffer, and lets it linger.
+    /// Tells an idle client that we are at our limit, without any buffer of an exchange, and lets it linger.
     pub(crate) fn turn_away(&mut self, key: Key) {
+        self.answer_at_once(key, What::Overloaded);
+    }
+
+    /// Answers a client that has not asked yet, and lets it linger.
+    pub(crate) fn answer_at_once(&mut self, key: Key, what: What) {
         let Some(client) = self.clients.at_mut(key) else { return };
         let mut text = [0; 512];
         let ask = reply::Ask { head: false, json: false, connection: ConnectionField::Close, compat: None };
-        let len = reply::reply(What::Overloaded, &ask, &mut text).expect("a canned answer fits");
+        let len = reply::reply(what, &ask, &mut text).expect("a canned answer fits");
         self.stats.count(Counter::Refusals);
-        let sent = client.leg.send(&mut self.io, &text[..len], &[]);
-        self.stats.add(Counter::BytesToClients, sent);
-        self.io.finish(&mut client.leg.socket);
+        let sent = client.leg.send(&mut self.io, &mut self.bufs, &text[..len], &[]);
+        self.stats.add(Counter::BytesToClients, sent.taken);
+        client.leg.finish(&mut self.io, &mut self.bufs);
+        client.leg.empty(&mut self.bufs);
         for event in [ClientEvent::Begin, ClientEvent::Abandon, ClientEvent::Linger] {
             client.exchange.client_on(event);
         }
@@ -230,6 +262,10 @@ impl<I: Io> Worker<I> {
                     self.starve(key);
                     return;
                 }
+                Some(Step::Shake) => {
+                    self.await_shake(key);
+                    return;
+                }
                 Some(Step::Dial) => self.dial(key),
                 Some(Step::Retry) => self.retry(key),
                 Some(Step::Drop) => self.drop_link(key),
@@ -267,7 +303,7 @@ impl<I: Io> Worker<I> {
         intake::refuse(&mut turn_of!(self), client, what);
     }
 
-    fn starve(&mut self, key: Key) {
+    pub(crate) fn starve(&mut self, key: Key) {
         if let Some(client) = self.clients.at_mut(key)
             && !client.starved
         {
@@ -285,6 +321,10 @@ impl<I: Io> Worker<I> {
             }
             let Some(key) = self.starved.pop_front() else { break };
             if let Some(client) = self.clients.at_mut(key) {
+                if client.exchange.client() == ClientState::Handshake && !self.bufs.has_handshake() {
+                    self.starved.push_back(key);
+                    continue;
+                }
                 client.starved = false;
                 self.drive(key);
             }
@@ -310,9 +350,18 @@ impl<I: Io> Worker<I> {
         self.drop_idle(upstream);
     }
 
-    /// From the next turn on this configuration counts.
+    /// From the next turn on this configuration counts. With other certificates or profiles, no connection to a target
+    /// that was made with the old ones is used again.
     pub fn reload(&mut self, config: Arc<Config>) {
+        let retires = !Arc::ptr_eq(&self.config.targets, &config.targets);
         self.config = config;
+        if retires {
+            let idle: Vec<Key> = self.pool.idle().collect();
+            for upstream in idle {
+                self.drop_idle(upstream);
+            }
+            self.pool.retire();
+        }
     }
 
     /// Begins the shutdown: answers say `Connection: close`, idle connections end after a moment.
@@ -357,8 +406,8 @@ impl<I: Io> Worker<I> {
         let mut admitted = 0;
         for (key, client) in self.clients.iter() {
             let exchange = &client.exchange;
-            let held = [&client.leg.inbound, &exchange.forward, &exchange.answer];
-            let held = held.into_iter().flatten().count();
+            let heads = [&exchange.forward, &exchange.answer];
+            let held = heads.into_iter().flatten().count() + client.leg.leases();
             assert!(client.admitted || held == 0, "{key:?} holds buffers without a promise");
             leases += held;
             admitted += usize::from(client.admitted);
@@ -374,10 +423,10 @@ impl<I: Io> Worker<I> {
         }
         let mut idle = 0;
         for (key, upstream) in self.upstreams.iter() {
-            leases += usize::from(upstream.leg.inbound.is_some());
+            leases += upstream.leg.leases();
             match upstream.client {
                 None => {
-                    assert!(upstream.leg.inbound.is_none(), "{key:?} is idle and holds bytes");
+                    assert!(!upstream.leg.is_holding(), "{key:?} is idle and holds bytes");
                     idle += 1;
                 }
                 Some(client) => {

@@ -60,6 +60,8 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::QUEUE,
     &wait::RESPONSE,
     &wait::UPSTREAM_IDLE,
+    &engine::HTTPS_ONLY,
+    &engine::HANDSHAKES_MAX,
     &permits::PER_ROUTE_MAX,
     &permits::TOTAL_MAX,
 ];

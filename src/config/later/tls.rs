@@ -27,7 +27,6 @@ pub static ALL: &[&dyn AnySetting] = &[
     &ENABLED_PROTOCOLS,
     &CIPHERS,
     &RELOAD_SHELL,
-    &CLIENT_ENABLED,
     &VALIDATE_CERTIFICATE,
     &VERIFY_HOSTNAME,
     &TLS_VERSION,
@@ -40,7 +39,6 @@ pub static STORES: &[&Setting<String>] =
     &[&KEY_STORE, &TRUST_STORE, &CERTIFICATE, &CERTIFICATE_PRIVATE_KEY, &TRUST_CERTIFICATE];
 
 const NO_LISTENER: &str = "this build has no TLS listener, and serving plain text instead would be worse; write server.ssl.enabled=false";
-const NO_TLS_OUT: &str = "this build has no TLS towards targets, and plain text instead would be worse; write proxy.ssl.client.enabled=false";
 
 /// A text that this build only stores.
 pub(super) const fn later(key: &'static str, default: &'static str, doc: &'static str) -> Setting<String> {
@@ -164,14 +162,6 @@ pub static RELOAD_SHELL: Setting<String> = later(
     "Command that `x-reload-httpclient` runs in the trust store's folder after writing `newCert.crt`.",
 );
 
-/// Whether targets are spoken to in TLS.
-pub static CLIENT_ENABLED: Setting<bool> = Setting::new(
-    "proxy.ssl.client.enabled",
-    "false",
-    value::boolean,
-    "Whether only `https` targets are allowed, and a target without a scheme is `https`.",
-)
-.standing(Standing::Refused(NO_TLS_OUT));
 /// Whether targets' certificates are checked.
 pub static VALIDATE_CERTIFICATE: Setting<bool> = Setting::new(
     "proxy.ssl.client.validateCertificate",

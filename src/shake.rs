@@ -1,0 +1,169 @@
+//! TLS handshakes, of clients and with origins: a few steps at the end of each turn, when every exchange has had its
+//! own, so that a flood of handshakes slows handshakes only.
+
+use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
+use crate::fault::What;
+use crate::io::Io;
+use crate::key::Key;
+use crate::pump::Ending;
+use crate::secure::Shaken;
+use crate::stats::{Counter, Latency};
+use crate::worker::Worker;
+
+/// Handshakes that go a step further in one turn; a step may cost a millisecond.
+const SHAKES_MAX: usize = 4;
+
+impl<I: Io> Worker<I> {
+    /// The handshake of `key`, or with its upstream, goes on at the end of the turn.
+    pub(crate) fn await_shake(&mut self, key: Key) {
+        if let Some(client) = self.clients.at_mut(key)
+            && !client.shaking
+        {
+            client.shaking = true;
+            self.shaking.push_back(key);
+        }
+        self.arm(key);
+    }
+
+    /// Takes the handshakes further that can go on, within the budget of a turn.
+    pub(crate) fn take_shakes(&mut self) {
+        for _ in 0..SHAKES_MAX {
+            let Some(key) = self.shaking.pop_front() else { return };
+            let Some(client) = self.clients.at_mut(key) else { continue };
+            client.shaking = false;
+            if client.exchange.client() == ClientState::Handshake {
+                self.shake_client(key);
+            } else if client.exchange.upstream() == UpstreamState::Handshake {
+                self.shake_upstream(key);
+            }
+        }
+    }
+
+    fn shake_client(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        if !client.admitted {
+            if !self.bufs.begin_handshake() {
+                self.starve(key);
+                return;
+            }
+            client.admitted = true;
+        }
+        let heard = client.leg.is_holding();
+        let shaken = client.leg.shake(&mut self.io, &mut self.bufs);
+        let heard = heard || client.leg.is_holding();
+        match shaken {
+            Shaken::Waiting => self.arm(key),
+            Shaken::Secure => self.open_client(key),
+            Shaken::Plain => self.refuse_plain(key),
+            Shaken::Failed(what) => {
+                client.exchange.fault.get_or_insert(what);
+                self.stats.count(Counter::ClientTlsFailed);
+                self.log_tls(key, "client");
+                self.close(key, Ending::Plain);
+            }
+            Shaken::Lost => {
+                // Who connects and leaves without a word is a health check.
+                if heard {
+                    client.exchange.fault.get_or_insert(What::ClientTlsFailed);
+                    self.stats.count(Counter::ClientTlsFailed);
+                }
+                self.close(key, Ending::Plain);
+            }
+        }
+    }
+
+    /// The handshake of a client is complete.
+    fn open_client(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let resumed = client.leg.secure.as_ref().is_some_and(|secure| secure.session.is_resumed());
+        self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
+        client.exchange.client_on(ClientEvent::Secure);
+        client.since = self.now;
+        self.bufs.end_handshake();
+        if !client.leg.is_holding() {
+            client.admitted = false;
+            self.bufs.end_exchange();
+        }
+        self.drive(key);
+    }
+
+    /// Plain HTTP on the TLS port is told so in plain text, as the legacy does.
+    fn refuse_plain(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.leg.empty(&mut self.bufs);
+        client.leg.secure = None;
+        client.exchange.client_on(ClientEvent::Secure);
+        client.admitted = false;
+        self.bufs.end_handshake();
+        self.bufs.end_exchange();
+        self.answer_at_once(key, What::TlsRequired);
+    }
+
+    fn shake_upstream(&mut self, key: Key) {
+        let Some(link) = self.clients.at(key).and_then(|client| client.exchange.link) else { return };
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        let shaken = upstream.leg.shake(&mut self.io, &mut self.bufs);
+        match shaken {
+            Shaken::Waiting => {
+                self.arm(key);
+                return;
+            }
+            Shaken::Secure => self.open_upstream(key, link),
+            // Another address of the target may do better.
+            Shaken::Lost => {
+                self.stats.count(Counter::TlsFailed);
+                self.give_up_address(key, What::TlsFailed);
+            }
+            Shaken::Failed(what) => self.fail_upstream(key, what),
+            Shaken::Plain => unreachable!("only clients are looked at for plain text"),
+        }
+        self.drive(key);
+    }
+
+    /// The handshake with an origin is complete; a resumed one has checked no certificate, so that is done now.
+    fn open_upstream(&mut self, key: Key, link: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let Some(upstream) = self.upstreams.at_mut(link) else { return };
+        let Some(secure) = &upstream.leg.secure else { return };
+        let resumed = secure.session.is_resumed();
+        let destination = client.exchange.destination.as_ref();
+        let tls = destination.and_then(|destination| Some((destination, destination.profile.tls.as_ref()?)));
+        if let Some((destination, tls)) = tls.filter(|_| resumed)
+            && let Err(what) = tls.recheck(&secure.session, &destination.target.host)
+        {
+            self.fail_upstream(key, what);
+            return;
+        }
+        self.stats.count(if resumed { Counter::TlsResumed } else { Counter::TlsFull });
+        self.stats.time(Latency::Handshake, self.now.micros_since(upstream.since));
+        upstream.shaking = false;
+        let origin = upstream.origin;
+        client.exchange.dial = None;
+        client.exchange.upstream_on(UpstreamEvent::Open);
+        client.since = self.now;
+        self.pool.end_handshake(origin);
+        self.vacancies.push(origin);
+    }
+
+    /// The target and we do not come to terms, whichever of its addresses we ask.
+    fn fail_upstream(&mut self, key: Key, what: What) {
+        self.stats.count(Counter::TlsFailed);
+        self.log_tls(key, "target");
+        self.drop_link(key);
+        self.refuse(key, what);
+    }
+
+    /// Says what rustls says: the sentence of a fault is for those who may not know more.
+    fn log_tls(&self, key: Key, side: &str) {
+        let Some(client) = self.clients.at(key) else { return };
+        let leg = match side {
+            "client" => Some(&client.leg),
+            _ => client.exchange.link.and_then(|link| self.upstreams.at(link)).map(|upstream| &upstream.leg),
+        };
+        let reason = leg.and_then(|leg| leg.secure.as_ref()?.session.reason());
+        let target = client.exchange.destination.as_ref().map_or("-", |destination| &destination.route);
+        if let Some(reason) = reason {
+            log::warn!("TLS with the {side} failed: {reason}; client {}; target {target}", client.address);
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! One TLS connection: sealed bytes in, plain bytes out, and the other way, through rustls's unbuffered API. No socket
+//! and no clock; the sealed bytes lie in leased buffers of the leg.
+//!
+//! ```text
+//! socket --> sealed --open--> inbound        out: sealed application data and the protocol's own records
+//! socket <-- out <---seal---- plain bytes         (handshake, key update, alert) in the order they were made
+//! ```
+//! Records are fed one by one, because a decrypted record cannot be put back: the next one is fed only when its plain
+//! text is certain to have room. Early data and renegotiation do not exist here.
+
+use crate::buf::{BufPool, Lease};
+use crate::fault::What;
+use crate::tls::failure;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
+use std::fmt;
+use std::sync::Arc;
+
+/// Bytes of a record's header.
+const HEADER: usize = 5;
+/// Most plain bytes in a record (RFC 8446 §5.1).
+pub const PLAIN_MAX: usize = 16 * 1024;
+/// The longest record: header, plain bytes and what sealing may add (RFC 8446 §5.2).
+pub const RECORD_MAX: usize = HEADER + PLAIN_MAX + 256;
+/// What sealing adds with the suites we speak, and a little: header, explicit nonce or content type, tag.
+const SEAL_MAX: usize = HEADER + 8 + 1 + 16 + 2;
+/// Room kept for the protocol's own records in front of application data: an answer to a key update.
+const PROTOCOL_ROOM: usize = 128;
+/// Records of the protocol's own taken out after a failure: an alert, and what was made before it.
+const LAST_WORDS_MAX: usize = 8;
+
+const _: () = assert!(RECORD_MAX <= crate::buf::SMALL, "a record fits into an ordinary buffer");
+
+/// The two roles; boxed by the leg.
+enum Connection {
+    Client(UnbufferedClientConnection),
+    Server(UnbufferedServerConnection),
+}
+
+/// One TLS connection.
+pub struct Session {
+    connection: Connection,
+    /// How much of the sealed bytes in front rustls has seen and still refers to: parts of a handshake message.
+    fed: usize,
+    /// The peer has sent close_notify.
+    ended: bool,
+    /// Why it failed.
+    failure: Option<Box<rustls::Error>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("fed", &self.fed).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// What opening the next record gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// So many plain bytes; none: it was one of the protocol's own.
+    Bytes(usize),
+    /// The next record has not arrived whole.
+    Short,
+    /// Its plain bytes may need so much room, which is not there.
+    Cramped(usize),
+    /// The peer has said that nothing follows.
+    Ended,
+}
+
+/// Where a handshake stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The peer has to say more.
+    Waiting,
+    /// Application data can flow.
+    Secure,
+}
+
+/// The sealed bytes of a leg on their way in and out; leased while they hold something.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// Received, not opened yet.
+    pub inbound: Option<Lease>,
+    /// Sealed, not sent yet.
+    pub out: Option<Lease>,
+}
+
+impl Session {
+    /// The session of a connection to the host `name`.
+    ///
+    /// # Errors
+    /// [`What::TlsFailed`] when rustls cannot use the configuration.
+    pub fn connect(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, What> {
+        let connection = UnbufferedClientConnection::new(Arc::clone(config), name);
+        connection.map(|connection| Self::new(Connection::Client(connection))).map_err(|_| What::TlsFailed)
+    }
+
+    /// The session of a client's connection.
+    ///
+    /// # Errors
+    /// [`What::ClientTlsFailed`] when rustls cannot use the configuration.
+    pub fn accept(config: &Arc<ServerConfig>) -> Result<Self, What> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(config));
+        connection
+            .map(|connection| Self::new(Connection::Server(connection)))
+            .map_err(|_| What::ClientTlsFailed)
+    }
+
+    fn new(connection: Connection) -> Self {
+        Self { connection, fed: 0, ended: false, failure: None }
+    }
+
+    fn common(&self) -> &CommonState {
+        match &self.connection {
+            Connection::Client(connection) => connection,
+            Connection::Server(connection) => connection,
+        }
+    }
+
+    /// Whether the handshake is over.
+    pub fn is_secure(&self) -> bool {
+        !self.common().is_handshaking()
+    }
+
+    /// Whether the peer has sent close_notify: its stream is whole.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the session was resumed: certificates were not checked in this handshake.
+    pub fn is_resumed(&self) -> bool {
+        self.common().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The certificates the peer showed, its own first; when resumed, those of the first handshake.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.common().peer_certificates().unwrap_or_default()
+    }
+
+    /// The TLS version agreed on.
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.common().protocol_version()
+    }
+
+    /// The cipher suite agreed on.
+    pub fn suite(&self) -> Option<SupportedCipherSuite> {
+        self.common().negotiated_cipher_suite()
+    }
+
+    /// Why it failed, for the log.
+    pub fn reason(&self) -> Option<String> {
+        self.failure.as_ref().map(|error| error.to_string())
+    }
+
+    /// Goes on with the handshake as far as what has arrived allows; the first call of a client begins it.
+    ///
+    /// # Errors
+    /// Why the handshake failed; an alert for the peer lies in `sealed.out`.
+    pub fn shake(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<Progress, What> {
+        self.feed(0, sealed, None, bufs)?;
+        while !self.is_secure() {
+            let Some(len) = self.next_record(sealed)? else { return Ok(Progress::Waiting) };
+            self.feed(len, sealed, None, bufs)?;
+        }
+        Ok(Progress::Secure)
+    }
+
+    /// Opens the next record and puts its plain bytes behind those of `plain`.
+    ///
+    /// # Errors
+    /// Why the connection failed; an alert for the peer lies in `sealed.out`.
+    pub fn open(
+        &mut self,
+        sealed: &mut Sealed,
+        plain: &mut Lease,
+        bufs: &mut BufPool,
+    ) -> Result<Opened, What> {
+        if self.ended {
+            return Ok(Opened::Ended);
+        }
+        let Some(len) = self.next_record(sealed)? else { return Ok(Opened::Short) };
+        if plain.room_for(len).len() < len {
+            return Ok(Opened::Cramped(len));
+        }
+        let bytes = self.feed(len, sealed, Some(plain), bufs)?;
+        Ok(if bytes == 0 && self.ended { Opened::Ended } else { Opened::Bytes(bytes) })
+    }
+
+    /// Whether a whole record waits to be opened, and its length.
+    pub fn waiting(&self, sealed: &Sealed) -> Option<usize> {
+        record_len(sealed.inbound.as_ref()?.pending().get(self.fed..)?)
+            .filter(|len| *len <= RECORD_MAX)
+            .filter(|len| self.fed + len <= sealed.inbound.as_ref().map_or(0, |buf| buf.pending().len()))
+    }
+
+    /// The length of the next record if it has arrived whole. One that is too long is fed as it is, for rustls to
+    /// refuse in its words.
+    fn next_record(&mut self, sealed: &mut Sealed) -> Result<Option<usize>, What> {
+        let Some(buf) = &sealed.inbound else { return Ok(None) };
+        let rest = buf.pending().get(self.fed..).unwrap_or_default();
+        match record_len(rest) {
+            Some(len) if len > RECORD_MAX => Ok(Some(rest.len())),
+            Some(len) if len <= rest.len() => Ok(Some(len)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Feeds `len` more bytes and does what rustls asks for, until it asks for bytes. Returns the plain bytes gained.
+    fn feed(
+        &mut self,
+        len: usize,
+        sealed: &mut Sealed,
+        mut plain: Option<&mut Lease>,
+        bufs: &mut BufPool,
+    ) -> Result<usize, What> {
+        self.fed += len;
+        let Sealed { inbound, out } = sealed;
+        let mut gained = 0;
+        loop {
+            let Some(input) = input(inbound, self.fed) else { return Err(What::TlsFailed) };
+            let mut target = Target { out, plain: plain.as_deref_mut(), bufs, gained: &mut gained };
+            let (discard, step) = match &mut self.connection {
+                Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
+                Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
+            };
+            let step = match step {
+                Ok(step) => step,
+                Err(Trouble::Room) => return Err(What::Overloaded),
+                Err(Trouble::Tls(error)) => return Err(self.fail(error, inbound, out, bufs)),
+            };
+            if let Some(buf) = inbound {
+                buf.judged(discard, 0);
+                self.fed -= discard;
+            }
+            match step {
+                Step::More => {}
+                Step::PeerClosed => self.ended = true,
+                Step::Rest => return Ok(gained),
+            }
+        }
+    }
+
+    /// Notes why it failed and takes the alert out.
+    fn fail(
+        &mut self,
+        error: rustls::Error,
+        inbound: &mut Option<Lease>,
+        out: &mut Option<Lease>,
+        bufs: &mut BufPool,
+    ) -> What {
+        for _ in 0..LAST_WORDS_MAX {
+            if !self.common().wants_write() {
+                break;
+            }
+            let Some(input) = input(inbound, self.fed) else { break };
+            let mut gained = 0;
+            let mut target = Target { out, plain: None, bufs, gained: &mut gained };
+            let (_, step) = match &mut self.connection {
+                Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
+                Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
+            };
+            if step.is_err() {
+                break;
+            }
+        }
+        let what = match &self.connection {
+            Connection::Client(_) => failure::of_target(&error),
+            Connection::Server(_) => failure::of_client(&error),
+        };
+        self.failure = Some(Box::new(error));
+        what
+    }
+
+    /// Seals as much of `plain` as has room in `out`; returns how much that was.
+    ///
+    /// # Errors
+    /// When the connection can carry nothing more.
+    pub fn seal(&mut self, plain: &[u8], sealed: &mut Sealed, bufs: &mut BufPool) -> Result<usize, What> {
+        let room = sealed.out.get_or_insert_with(|| bufs.lease()).room_for(RECORD_MAX + PROTOCOL_ROOM).len();
+        let room = room.saturating_sub(PROTOCOL_ROOM);
+        let records = room / (PLAIN_MAX + SEAL_MAX);
+        let rest = (room % (PLAIN_MAX + SEAL_MAX)).saturating_sub(SEAL_MAX);
+        let fits = plain.len().min(records * PLAIN_MAX + rest);
+        // A record of a few bytes at the end of a full buffer is not worth its header.
+        if fits == 0 || (fits < plain.len() && fits < PLAIN_MAX / 4) {
+            return Ok(0);
+        }
+        self.write(Words::Plain(&plain[..fits]), sealed, bufs)?;
+        Ok(fits)
+    }
+
+    /// Puts close_notify into `out`.
+    ///
+    /// # Errors
+    /// When there is no room for it or the connection can carry nothing more.
+    pub fn close(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<(), What> {
+        if self.is_secure() { self.write(Words::CloseNotify, sealed, bufs) } else { Ok(()) }
+    }
+
+    fn write(&mut self, words: Words<'_>, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<(), What> {
+        let Sealed { inbound, out } = sealed;
+        loop {
+            let Some(input) = input(inbound, self.fed) else { return Err(What::TlsFailed) };
+            let (discard, written) = match &mut self.connection {
+                Connection::Client(connection) => {
+                    put(connection.process_tls_records(input), words, out, bufs)
+                }
+                Connection::Server(connection) => {
+                    put(connection.process_tls_records(input), words, out, bufs)
+                }
+            };
+            if let Some(buf) = inbound {
+                buf.judged(discard, 0);
+                self.fed -= discard;
+            }
+            match written {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(Trouble::Room) => return Err(What::Overloaded),
+                Err(Trouble::Tls(error)) => return Err(self.fail(error, inbound, out, bufs)),
+            }
+        }
+    }
+}
+
+/// The sealed bytes that rustls has seen, or is to see now; `None` when some of them were dropped.
+fn input(inbound: &mut Option<Lease>, fed: usize) -> Option<&mut [u8]> {
+    match inbound {
+        Some(buf) => buf.pending_mut().get_mut(..fed),
+        None if fed == 0 => Some(&mut []),
+        None => None,
+    }
+}
+
+/// Length of the record that begins `bytes`, header included; `None` while the header is not there.
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let length: [u8; 2] = bytes.get(3..HEADER)?.try_into().ok()?;
+    Some(HEADER + usize::from(u16::from_be_bytes(length)))
+}
+
+/// What is to be sealed.
+#[derive(Clone, Copy)]
+enum Words<'a> {
+    Plain(&'a [u8]),
+    CloseNotify,
+}
+
+/// What keeps rustls from going on.
+enum Trouble {
+    /// No buffer is large enough.
+    Room,
+    Tls(rustls::Error),
+}
+
+enum Step {
+    More,
+    PeerClosed,
+    Rest,
+}
+
+/// Where the outcome of a step goes.
+struct Target<'a> {
+    out: &'a mut Option<Lease>,
+    plain: Option<&'a mut Lease>,
+    bufs: &'a mut BufPool,
+    gained: &'a mut usize,
+}
+
+impl Target<'_> {
+    /// Serves one status; returns what is to be discarded and what comes next.
+    fn serve<D>(&mut self, status: UnbufferedStatus<'_, '_, D>) -> (usize, Result<Step, Trouble>) {
+        let UnbufferedStatus { mut discard, state } = status;
+        let step = match state {
+            Err(error) => Err(Trouble::Tls(error)),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                let mut step = Ok(Step::More);
+                while let Some(record) = traffic.next_record() {
+                    match record {
+                        Ok(record) => {
+                            discard += record.discard;
+                            if !self.take(record.payload) {
+                                step = Err(Trouble::Tls(unexpected()));
+                            }
+                        }
+                        Err(error) => {
+                            step = Err(Trouble::Tls(error));
+                            break;
+                        }
+                    }
+                }
+                step
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                encode(&mut data, self.out, self.bufs).map(|()| Step::More)
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                Ok(Step::More)
+            }
+            Ok(ConnectionState::PeerClosed) => Ok(Step::PeerClosed),
+            Ok(
+                ConnectionState::Closed
+                | ConnectionState::BlockedHandshake
+                | ConnectionState::WriteTraffic(_),
+            ) => Ok(Step::Rest),
+            // Early data is never offered and never accepted.
+            Ok(_) => Err(Trouble::Tls(unexpected())),
+        };
+        (discard, step)
+    }
+
+    /// Keeps opened bytes; `false` when nobody expects any.
+    fn take(&mut self, payload: &[u8]) -> bool {
+        let Some(plain) = &mut self.plain else { return payload.is_empty() };
+        let Some(room) = plain.free_mut().get_mut(..payload.len()) else { return false };
+        room.copy_from_slice(payload);
+        plain.received(payload.len());
+        *self.gained += payload.len();
+        true
+    }
+}
+
+fn unexpected() -> rustls::Error {
+    rustls::Error::General("application data where none can be".to_owned())
+}
+
+/// Puts one of the protocol's own records into `out`.
+fn encode<D>(
+    data: &mut EncodeTlsData<'_, D>,
+    out: &mut Option<Lease>,
+    bufs: &mut BufPool,
+) -> Result<(), Trouble> {
+    let buf = out.get_or_insert_with(|| bufs.lease());
+    let encoded = data.encode(buf.free_mut()).or_else(|error| match error {
+        EncodeError::InsufficientSize(size) => {
+            if buf.room_for(size.required_size).len() < size.required_size {
+                bufs.enlarge(buf);
+            }
+            data.encode(buf.free_mut())
+        }
+        error @ EncodeError::AlreadyEncoded => Err(error),
+    });
+    let n = encoded.map_err(|_| Trouble::Room)?;
+    buf.written(n);
+    Ok(())
+}
+
+/// Serves one status on the way to sealing `words`; `true` once they are sealed.
+fn put<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    words: Words<'_>,
+    out: &mut Option<Lease>,
+    bufs: &mut BufPool,
+) -> (usize, Result<bool, Trouble>) {
+    let UnbufferedStatus { discard, state } = status;
+    let written = match state {
+        Err(error) => Err(Trouble::Tls(error)),
+        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|()| false),
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            data.done();
+            Ok(false)
+        }
+        Ok(ConnectionState::PeerClosed) => Ok(false),
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            let buf = out.get_or_insert_with(|| bufs.lease());
+            let written = match words {
+                Words::Plain(plain) => traffic.encrypt(plain, buf.free_mut()),
+                Words::CloseNotify => traffic.queue_close_notify(buf.room_for(PROTOCOL_ROOM)),
+            };
+            match written {
+                Ok(n) => {
+                    buf.written(n);
+                    Ok(true)
+                }
+                Err(EncryptError::InsufficientSize(_)) => Err(Trouble::Room),
+                Err(EncryptError::EncryptExhausted) => Err(Trouble::Tls(rustls::Error::EncryptError)),
+            }
+        }
+        // Both sides have closed, or there never was a session.
+        Ok(_) => Err(Trouble::Tls(rustls::Error::HandshakeNotComplete)),
+    };
+    (discard, written)
+}

@@ -5,6 +5,8 @@
 //! path before them.
 
 pub mod contents;
+pub mod der;
+pub mod jks;
 
 pub use contents::{KeyEntry, Kind, Passwords, Store, TrustedEntry};
 

@@ -70,3 +70,64 @@ impl fmt::Debug for Passwords<'_> {
         f.debug_struct("Passwords").finish_non_exhaustive()
     }
 }
+
+/// What is said of a store whose integrity cannot be confirmed: from outside the two are the same.
+pub const WRONG_PASSWORD: &str = "the password is wrong or the store is damaged";
+/// What is said of a store that ends too early or says what cannot be.
+pub const DAMAGED: &str = "the store is damaged: it does not hold what its lengths say";
+
+/// A store whose keys are still sealed.
+#[derive(Debug)]
+pub struct Contents {
+    /// Its format.
+    pub kind: Kind,
+    /// Its entries, in the order of the file.
+    pub entries: Vec<Entry>,
+    /// A sentence for each thing that was passed over.
+    pub notes: Vec<String>,
+    /// Whether its integrity was confirmed with the password.
+    pub verified: bool,
+}
+
+/// One entry of a store.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name, in lower case.
+    pub alias: String,
+    /// What it is.
+    pub body: Body,
+}
+
+/// What an entry is.
+#[derive(Debug)]
+pub enum Body {
+    /// A private key with its chain, leaf first.
+    Key {
+        /// The key.
+        sealed: Sealed,
+        /// The chain.
+        chain: Vec<CertificateDer<'static>>,
+    },
+    /// A trusted certificate.
+    Trusted(CertificateDer<'static>),
+}
+
+/// A private key as the store holds it.
+pub enum Sealed {
+    /// An `EncryptedPrivateKeyInfo` with the cipher of JKS.
+    Jks(Vec<u8>),
+    /// An `EncryptedPrivateKeyInfo` of PKCS#8.
+    Pkcs8(Vec<u8>),
+    /// Not encrypted, or decrypted with the store.
+    Plain(Zeroizing<PrivateKeyDer<'static>>),
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Jks(_) => "Jks",
+            Self::Pkcs8(_) => "Pkcs8",
+            Self::Plain(_) => "Plain",
+        })
+    }
+}

@@ -75,6 +75,11 @@ impl fmt::Debug for Passwords<'_> {
 pub const WRONG_PASSWORD: &str = "the password is wrong or the store is damaged";
 /// What is said of a store that ends too early or says what cannot be.
 pub const DAMAGED: &str = "the store is damaged: it does not hold what its lengths say";
+/// What is said of ciphers that are too rare, too weak or too costly.
+pub const UNSUPPORTED: &str = "its encryption is not supported; openssl pkcs8 -topk8 -v2 aes-256-cbc encrypts a key \
+                               anew, keytool -importkeystore -deststoretype PKCS12 a store";
+/// Iterations of a password's digest beyond this are refused; real stores have 1,024 to 600,000.
+pub const ITERATIONS_MAX: u32 = 1_000_000;
 
 /// A store whose keys are still sealed.
 #[derive(Debug)]

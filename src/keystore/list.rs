@@ -1,0 +1,1 @@
+//! `apim-proxy keystore list`: what a store holds, for people.

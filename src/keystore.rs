@@ -37,7 +37,7 @@ pub fn read(bytes: &[u8], passwords: &Passwords<'_>) -> Result<Store, String> {
     for entry in contents.entries {
         match entry.body {
             Body::Trusted(certificate) => {
-                store.trusted.push(TrustedEntry { alias: entry.alias, certificate })
+                store.trusted.push(TrustedEntry { alias: entry.alias, certificate });
             }
             Body::Key { sealed, chain } => {
                 let key = unseal(sealed, passwords)
@@ -109,10 +109,10 @@ pub fn open(bytes: &[u8], password: Option<&str>) -> Result<Contents, String> {
 fn kind(bytes: &[u8]) -> Result<Kind, String> {
     let sentence = if bytes.starts_with(&jks::MAGIC) {
         return Ok(Kind::Jks);
-    } else if pem::is_pem(bytes) {
-        return Ok(Kind::Pem);
     } else if pkcs12::is_pkcs12(bytes) {
         return Ok(Kind::Pkcs12);
+    } else if pem::is_pem(bytes) {
+        return Ok(Kind::Pem);
     } else if bytes.is_empty() {
         "the file is empty"
     } else if bytes.starts_with(&jks::JCEKS_MAGIC) {

@@ -212,7 +212,9 @@ fn digest(password: &str, body: &[u8]) -> [u8; DIGEST_BYTES] {
 
 fn sha1(parts: &[&[u8]]) -> Zeroizing<[u8; DIGEST_BYTES]> {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     let mut digest = Zeroizing::new([0; DIGEST_BYTES]);
     digest.copy_from_slice(context.finish().as_ref());
     digest

@@ -11,9 +11,7 @@ use super::contents::{Body, Contents, Entry, Kind, Sealed, Store, TrustedEntry};
 use super::der::{self, Elements};
 use base64ct::{Base64, Encoding as _};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
-};
+use rustls::pki_types::{CertificateDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 

@@ -22,7 +22,7 @@ const NO_PASSWORD: &str = "the store is encrypted: its password is needed";
 pub fn is_pkcs12(bytes: &[u8]) -> bool {
     // A certificate begins with a sequence, a key with version 0 or 1.
     let mut header = bytes.iter().skip(1);
-    let long = header.next().map_or(0, |length| if *length > 0x80 { *length - 0x80 } else { 0 });
+    let long = header.next().map_or(0, |length| length.saturating_sub(0x80));
     bytes.first() == Some(&super::der::SEQUENCE) && header.skip(usize::from(long)).take(3).eq(&[2, 1, 3])
 }
 
@@ -195,16 +195,25 @@ impl Found {
                 found.push(at);
                 next = issuer(&self.certificates, at);
             }
-            found.iter().for_each(|at| used[*at] = true);
+            for at in &found {
+                used[*at] = true;
+            }
             if let Some(Entry { body: Body::Key { chain, .. }, .. }) = self.entries.get_mut(*index) {
                 chain.extend(found.iter().filter_map(|at| self.certificates.get(*at)).map(owned));
             }
         }
-        let marked = self.certificates.iter().map(|bag| bag.trusted);
-        let left = marked.zip(used).filter(|(trusted, used)| !trusted && !used).count();
-        if left > 0 {
+        // Java repeats the certificates of chains; what counts once is not missed elsewhere.
+        let counts: Vec<&[u8]> = self
+            .certificates
+            .iter()
+            .zip(used)
+            .filter(|(bag, used)| bag.trusted || *used)
+            .map(|(bag, _)| bag.cert.as_der())
+            .collect();
+        for bag in self.certificates.iter().filter(|bag| !counts.contains(&bag.cert.as_der())) {
             self.notes.push(format!(
-                "{left} certificates do not count: they lack Java's mark of trust; keytool -importcert sets it"
+                "the certificate {} is not trusted: it lacks Java's mark; keytool -importcert sets it",
+                bag.friendly_name.as_deref().unwrap_or(bag.cert.subject())
             ));
         }
         Contents { kind: Kind::Pkcs12, entries: self.entries, notes: self.notes, verified }

@@ -174,7 +174,7 @@ impl<'a> Bag<'a> {
             let value = attribute.inside(der::SET)?.element();
             match value {
                 Some(value) if id == FRIENDLY_NAME && value.tag == der::BMP => {
-                    name = Some(text(value.content))
+                    name = Some(text(value.content));
                 }
                 Some(value) if id == LOCAL_KEY_ID => key_id = Some(value.content.to_vec()),
                 _ => {}

@@ -136,3 +136,27 @@ impl fmt::Debug for Sealed {
         })
     }
 }
+
+/// A password as JKS and PKCS12 digest it: UTF-16, big end first; wiped when dropped.
+pub fn utf16(password: &str) -> Zeroizing<Vec<u8>> {
+    // The capacity is enough, also for a final zero, so that no copy stays behind where the vector grew.
+    let mut octets = Zeroizing::new(Vec::with_capacity(2 * password.len() + 2));
+    octets.extend(password.encode_utf16().flat_map(u16::to_be_bytes));
+    octets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let key = || Zeroizing::new(PrivateKeyDer::from(PrivatePkcs8KeyDer::from(vec![1, 2, 3])));
+        let entry = KeyEntry { alias: "a".to_owned(), key: key(), chain: Vec::new() };
+        assert_eq!(format!("{entry:?}"), "KeyEntry { alias: \"a\", chain: 0, .. }");
+        let passwords = Passwords { store: Some("secret"), key: None };
+        assert_eq!(format!("{passwords:?}"), "Passwords { .. }");
+        assert_eq!(format!("{:?}", [Sealed::Plain(key()), Sealed::Jks(vec![1])]), "[Plain, Jks]");
+    }
+}

@@ -11,7 +11,7 @@
 //! The digest is checked before anything is parsed; without a password it cannot be. Every length is held against what
 //! is left of the file, and nothing is allocated for an entry that is not there.
 
-use super::contents::{Body, Contents, DAMAGED, Entry, Kind, Sealed, WRONG_PASSWORD};
+use super::contents::{Body, Contents, DAMAGED, Entry, Kind, Sealed, WRONG_PASSWORD, utf16};
 use super::der::{self, Elements};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
@@ -218,14 +218,6 @@ fn sha1(parts: &[&[u8]]) -> Zeroizing<[u8; DIGEST_BYTES]> {
     let mut digest = Zeroizing::new([0; DIGEST_BYTES]);
     digest.copy_from_slice(context.finish().as_ref());
     digest
-}
-
-/// A password as Java digests it: `char`s, big end first.
-fn utf16(password: &str) -> Zeroizing<Vec<u8>> {
-    // The capacity is enough, so that no copy stays behind where the vector grew.
-    let mut octets = Zeroizing::new(Vec::with_capacity(2 * password.len()));
-    octets.extend(password.encode_utf16().flat_map(u16::to_be_bytes));
-    octets
 }
 
 /// Java's UTF-8: of UTF-16 units, each by itself, and zero in two octets.

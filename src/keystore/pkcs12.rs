@@ -31,6 +31,11 @@ pub fn is_pkcs12(bytes: &[u8]) -> bool {
 /// # Errors
 /// No or a wrong password, damage, or a cipher that is not supported.
 pub fn open(bytes: &[u8], password: Option<&str>) -> Result<Contents, String> {
+    if bytes.get(1) == Some(&0x80) {
+        return Err("it is written in BER without lengths; keytool -importkeystore -srckeystore OLD -destkeystore NEW \
+                    -deststoretype PKCS12 writes it anew"
+            .to_owned());
+    }
     let store = Pfx::parse(bytes).ok_or(DAMAGED)?;
     if let Some(password) = password {
         store.verify(password)?;

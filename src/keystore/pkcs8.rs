@@ -71,3 +71,52 @@ fn check(parameters: &Parameters) -> Result<(), String> {
     };
     if sane { Ok(()) } else { Err(UNSUPPORTED.to_owned()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use der::element;
+
+    /// A key sealed with PBES2, AES-256 and the derivation `kdf` with `parameters`.
+    fn sealed(kdf: &[u8], parameters: &[&[u8]]) -> Vec<u8> {
+        let kdf = element(der::SEQUENCE, &[&element(der::OID, &[kdf]), &element(der::SEQUENCE, parameters)]);
+        let aes = element(der::OID, &[&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 1, 0x2a]]);
+        let cipher = element(der::SEQUENCE, &[&aes, &element(der::OCTETS, &[&[0; 16]])]);
+        let parameters = element(der::SEQUENCE, &[&kdf, &cipher]);
+        let algorithm = element(der::SEQUENCE, &[&element(der::OID, &[&PBES2]), &parameters]);
+        element(der::SEQUENCE, &[&algorithm, &element(der::OCTETS, &[&[0; 16]])])
+    }
+
+    #[test]
+    fn what_would_take_forever_is_not_tried() {
+        let salt = element(der::OCTETS, &[&[1; 8]]);
+        let number = |octets: &[u8]| element(der::INTEGER, &[octets]);
+        let pbkdf2 = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 0x0c];
+        let scrypt = [0x2b, 6, 1, 4, 1, 0xda, 0x47, 4, 11];
+        for (iterations, sentence) in [
+            (&[8, 0][..], WRONG_PASSWORD),
+            (&[0], UNSUPPORTED),
+            (&[0x0f, 0x42, 0x41], UNSUPPORTED),
+            (&[0x7f, 0xff, 0xff, 0xff], UNSUPPORTED),
+        ] {
+            let key = sealed(&pbkdf2, &[&salt, &number(iterations)]);
+            assert_eq!(decrypt(&key, "x").map(|_| ()), Err(sentence.to_owned()), "{iterations:?}");
+        }
+        for (cost, block, parallel, sentence) in [
+            (&[0x40, 0][..], 8, 1, WRONG_PASSWORD),
+            (&[0], 8, 1, UNSUPPORTED),
+            (&[0x40, 1], 8, 1, UNSUPPORTED),
+            (&[0x40, 0], 0, 1, UNSUPPORTED),
+            (&[0x40, 0], 8, 0, UNSUPPORTED),
+            (&[0x40, 0], 8, 17, UNSUPPORTED),
+            (&[0x40, 0, 0, 0, 0, 0, 0], 8, 1, UNSUPPORTED),
+        ] {
+            let key = sealed(&scrypt, &[&salt, &number(cost), &number(&[block]), &number(&[parallel])]);
+            assert_eq!(
+                decrypt(&key, "x").map(|_| ()),
+                Err(sentence.to_owned()),
+                "{cost:?} {block} {parallel}"
+            );
+        }
+    }
+}

@@ -8,7 +8,7 @@
 //! It is taken apart here so that bags can be kept as they are when a store is changed, and so that the MAC is checked
 //! once, before anything is decrypted. What is inside encrypted safes, and certificates, is for `p12_keystore`.
 
-use crate::keystore::contents::{DAMAGED, ITERATIONS_MAX, UNSUPPORTED, WRONG_PASSWORD};
+use crate::keystore::contents::{DAMAGED, ITERATIONS_MAX, UNSUPPORTED, WRONG_PASSWORD, utf16};
 use crate::keystore::der::{self, Elements, element};
 use aws_lc_rs::digest::{self, Digest, digest};
 use aws_lc_rs::hmac;
@@ -237,8 +237,8 @@ impl<'a> Mac<'a> {
             return Err(UNSUPPORTED.to_owned());
         }
         let block = algorithm.block_len();
-        let password: Zeroizing<Vec<u8>> =
-            Zeroizing::new(password.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect());
+        let mut password = utf16(password);
+        password.extend([0, 0]);
         let filled = |part: &[u8]| -> Zeroizing<Vec<u8>> {
             Zeroizing::new(part.iter().copied().cycle().take(part.len().next_multiple_of(block)).collect())
         };

@@ -16,10 +16,27 @@ pub enum Command {
     Demo(Arguments),
     /// Print the settings table in Markdown.
     Settings,
+    /// Print what a key or trust store holds.
+    KeystoreList(StoreFile),
     /// Print [`USAGE`].
     Help,
     /// Print name and version.
     Version,
+}
+
+/// A store named on the command line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreFile {
+    /// Its path.
+    pub file: String,
+    /// Its password, when the command line says it.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for StoreFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreFile").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// What the command line says about the configuration.
@@ -52,11 +69,15 @@ Usage:
   apim-proxy check [FILE] [--key=value ...]   print the effective configuration and every problem; exit 0 or 1
   apim-proxy demo [--key=value ...]           serve beside an embedded origin and show one request through both
   apim-proxy settings                         print every setting as a Markdown table
+  apim-proxy keystore list FILE [--password=PASSWORD]
+                                              print what a JKS, PKCS12 or PEM file holds: names, dates, SHA-256
   apim-proxy --help | --version
 
 A key is looked up in --key=value, -Dkey=value, the environment (SERVER_PORT for server.port), then the file.
 --spring.config.location=file:../conf/application.properties names the file as Spring does.
 Words for a JVM (-Xmx1g, -server, -jar app.jar, -cp DIR) are ignored with a note.
+The password of a store can stand in APIM_PROXY_STORE_PASSWORD, where ps does not show it. Without one a JKS store is
+listed unverified; passwords of keys are never needed.
 ";
 
 /// JVM options that take the next word with them.
@@ -86,7 +107,10 @@ const LOADER: &str = "org.springframework.boot.loader.";
 /// # Errors
 /// An unknown word or option, or more words than the command takes.
 pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse> {
-    let mut words = words.into_iter();
+    let mut words = words.into_iter().peekable();
+    if words.next_if(|word| word == "keystore").is_some() {
+        return keystore(words);
+    }
     let mut command: Option<String> = None;
     let mut arguments = Arguments::default();
     while let Some(word) = words.next() {
@@ -113,6 +137,32 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse>
         ("settings", None) => Ok(Command::Settings),
         ("help", None) => Ok(Command::Help),
         (command, file) => Err(Misuse(format!("{command} takes no file ({})", file.unwrap_or_default()))),
+    }
+}
+
+/// Parses what follows `keystore`.
+fn keystore(words: impl Iterator<Item = String>) -> Result<Command, Misuse> {
+    let (mut list, mut file, mut password) = (false, None, None);
+    for word in words {
+        match word.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "list" if !list => list = true,
+            option if option.starts_with("--password=") => {
+                password = option.split_once('=').map(|(_, password)| password.to_owned());
+            }
+            option if option.starts_with('-') => {
+                // What follows the sign may be a password misspelt; it is not repeated.
+                let name = option.split('=').next().unwrap_or_default();
+                return Err(Misuse(format!("unknown option {name}")));
+            }
+            _ if list && file.is_none() => file = Some(word),
+            _ => return Err(Misuse(format!("keystore does not understand {word}"))),
+        }
+    }
+    match file {
+        Some(file) => Ok(Command::KeystoreList(StoreFile { file, password })),
+        None if list => Err(Misuse("keystore list lacks its file".to_owned())),
+        None => Err(Misuse("keystore lacks its command: list".to_owned())),
     }
 }
 
@@ -207,8 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_listed() {
+        for (line, password) in [
+            ("keystore list a.jks", None),
+            ("keystore list --password=a=b a.jks", Some("a=b")),
+            ("keystore --password= list a.jks", Some("")),
+        ] {
+            let store = StoreFile { file: "a.jks".to_owned(), password: password.map(str::to_owned) };
+            assert_eq!(parsed(line), Ok(Command::KeystoreList(store)), "{line}");
+        }
+        assert_eq!(parsed("keystore --help"), Ok(Command::Help));
+        let said = format!("{:?}", parsed("keystore list --password=secret a.jks"));
+        assert_eq!(said, "Ok(KeystoreList(StoreFile { file: \"a.jks\", .. }))");
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         for (line, what) in [
+            ("keystore", "keystore lacks its command: list"),
+            ("keystore list", "keystore list lacks its file"),
+            ("keystore a.jks", "keystore does not understand a.jks"),
+            ("keystore list a.jks b.jks", "keystore does not understand b.jks"),
+            ("keystore list a.jks --pass=x", "unknown option --pass"),
             ("chekc", "unknown word chekc (a file is written with a folder or a suffix)"),
             ("--server.port 9000", "unknown word 9000 (a file is written with a folder or a suffix)"),
             ("-x", "unknown option -x"),

@@ -1,12 +1,14 @@
 //! The commands of the binary: serve, check, and what they print. Exit codes: 0 well, 1 the configuration or the
 //! machine stands in the way, 2 the command line makes no sense.
 
-use crate::cli::{self, Arguments, Command};
+use crate::cli::{self, Arguments, Command, StoreFile};
 use crate::config::banner::{self, banner};
+use crate::config::files;
 use crate::config::reading::Inputs;
 use crate::config::registry;
 use crate::config::sources::{Effective, Level};
 use crate::demo;
+use crate::keystore::list::list;
 use crate::logging::{self, FILE_NAME, LEVEL, Levels};
 use crate::server::maxima::{Machine, Maxima};
 use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
@@ -20,7 +22,11 @@ use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
+
+/// Where `keystore list` finds the password of a store.
+const STORE_PASSWORD: &str = "APIM_PROXY_STORE_PASSWORD";
 
 /// Runs the command that `words` spell.
 pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
@@ -29,6 +35,7 @@ pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
         Ok(Command::Check(arguments)) => check(arguments),
         Ok(Command::Demo(arguments)) => report(show(arguments)),
         Ok(Command::Settings) => print(&registry::markdown()),
+        Ok(Command::KeystoreList(store)) => list_store(store),
         Ok(Command::Help) => print(cli::USAGE),
         Ok(Command::Version) => print(concat!("apim-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(misuse) => {
@@ -79,6 +86,20 @@ fn check(arguments: Arguments) -> ExitCode {
     }
     let printed = print(&text);
     if sound { printed } else { ExitCode::FAILURE }
+}
+
+/// Prints what a store holds.
+fn list_store(store: StoreFile) -> ExitCode {
+    let password = store.password.or_else(|| std::env::var(STORE_PASSWORD).ok()).map(Zeroizing::new);
+    let password = password.as_ref().map(|password| password.as_str());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    match files::read(Path::new(&store.file)).and_then(|bytes| list(&bytes, password, now.cast_signed())) {
+        Ok(text) => print(&text),
+        Err(sentence) => {
+            complain(&format!("{}: {sentence}", store.file));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Every maximum in a line.

@@ -33,6 +33,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["tls", "keystore"]),
     ("aws_lc_rs", &["tls", "keystore"]),
     ("p12_keystore", &["keystore"]),
+    ("pkcs5", &["keystore"]),
+    ("base64ct", &["keystore"]),
+    ("x509_parser", &["tls", "keystore"]),
 ];
 
 fn complaints(check: impl Fn(&source::File) -> Vec<String>) -> Vec<String> {

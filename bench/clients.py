@@ -8,7 +8,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from peers import LOAD_CORE, NotMeasured
+from peers import LOAD_CORE, ROOT, NotMeasured
 
 CLIENTS = 64
 
@@ -55,11 +55,71 @@ def wrk(stage, process, role, seconds, core=LOAD_CORE, threads=1):
     return requests, rate, latency["50"], latency["99"]
 
 
+class Crowd:
+    """The connections of one run of bench/load; a context manager that ends them and fails if one was lost."""
+
+    def __init__(self, stage, process, mode, count, targets=None):
+        """Opens `count` connections, each of which makes one request; every request names one of the targets in turn."""
+        targets = targets or [stage.headers["x-target-host"]]
+        command = [ROOT / "target/release/load", mode, count, process.port, "/1k", stage.pki, *(f"x-target-host: {target}" for target in targets)]
+        self.what = f"{process.name}: load {mode}"
+        self.child = subprocess.Popen(
+            ["taskset", "-c", *map(str, [LOAD_CORE, *command])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        if self.child.stdout.readline() != "open\n":
+            self.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, fault, *_):
+        if fault:
+            self.child.kill()
+            self.child.communicate()
+        else:
+            self.close()
+
+    def window(self, seconds):
+        """Keeps them busy for so long; the load's figures, as a dictionary."""
+        try:
+            self.child.stdin.write(f"{seconds}\n")
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            self.close()
+        line = self.child.stdout.readline()
+        if not line:
+            self.close()
+        return {name: float(value) for name, value in (word.split("=") for word in line.split())}
+
+    def close(self):
+        """Ends them; `NotMeasured` when something went wrong."""
+        _, errors = self.child.communicate()
+        if self.child.returncode:
+            raise NotMeasured(f"{self.what}: {errors.strip()[-500:]}")
+
+
 def window(stage, process, role, seconds, **load):
-    """A warm-up, then one timed window with the counters of the proxy read at both ends."""
+    """A warm-up of wrk, then a timed window of it."""
     wrk(stage, process, role, 1, **load)
+    return timed(process, lambda: wrk(stage, process, role, seconds, **load))
+
+
+def crowd_window(crowd, process, seconds):
+    """A timed window of connections that are open already, and the load's figures."""
+    figures = {}
+
+    def exchanges():
+        figures.update(crowd.window(seconds))
+        return figures["exchanges"], figures["exchanges"] / figures["seconds"], figures["p50_us"], figures["p99_us"]
+
+    return timed(process, exchanges), figures
+
+
+def timed(process, load):
+    """Runs a load with the counters of the proxy read at both ends."""
     (cpu, waited), sleeps, begin = process.cpu_ns(), process.sleeps(), time.perf_counter()
-    requests, rate, p50, p99 = wrk(stage, process, role, seconds, **load)
+    requests, rate, p50, p99 = load()
     (cpu_end, waited_end), elapsed_ns = process.cpu_ns(), (time.perf_counter() - begin) * 1e9
     return Sample(
         cpu_us=(cpu_end - cpu) / requests / 1e3,

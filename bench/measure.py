@@ -19,10 +19,11 @@ import tempfile
 from pathlib import Path
 
 import report
+import tls
 from clients import CLIENTS, header_arguments, output, window, wrk
 from peers import BODIES, FIXED, LOAD_CORE, NGINX, OURS, PEERS, ROOT, NotMeasured, Stage, say
 
-PARTS = [*BODIES, "syscalls", "idle", "first", "workers", "callgrind"]
+PARTS = [*BODIES, "syscalls", "idle", "first", "workers", "callgrind", *tls.PARTS]
 
 
 def role_part(stage, names, role, options):
@@ -87,11 +88,15 @@ def exchange(stage, port):
     return client
 
 
+def idle_clients(options):
+    """How many idle clients are wanted, and possible with the open files there are."""
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return min(500 if options.quick else 5000, files_max // 2 - 400)
+
+
 def idle_part(stage, names, options):
     """Growth of private memory per keep-alive client that made one request and then fell silent."""
-    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    clients_wanted = min(500 if options.quick else 5000, files_max // 2 - 400)
-    memory = {}
+    clients_wanted, memory = idle_clients(options), {}
     for name in names:
         stage.origin()
         (process,) = stage.serve([name])
@@ -181,6 +186,7 @@ def environment():
         "h2load": first_line("h2load", "--version"),
         "strace": first_line("strace", "-V"),
         "valgrind": first_line("valgrind", "--version"),
+        "OpenSSL": first_line("openssl", "version").split(" (")[0].removeprefix("OpenSSL "),
     }
 
 
@@ -202,7 +208,11 @@ def measure(stage, options):
         "first": lambda: first_part(stage, known, options),
         "workers": lambda: workers_part(stage, [name for name in names if name in (OURS, NGINX)], options),
         "callgrind": lambda: callgrind_part(stage.folder, options),
+        "handshakes": lambda: tls.handshakes_part(stage, options),
+        "idle-tls": lambda: tls.idle_part(stage, idle_clients(options)),
+        "reuse": lambda: tls.reuse_part(stage, options),
     }
+    parts |= {role: lambda role=role: tls.role_part(stage, role, options) for role in tls.ROLES}
     for part in options.only:
         say(f"{part}:")
         results[part] = role_part(stage, names, part, options) if part in BODIES else parts[part]()
@@ -214,7 +224,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="bench/run", description="Measures apim-proxy against a bare relay, nginx and HAProxy.")
     parser.add_argument("--rounds", type=int, help="rounds of each role (default 5)")
     parser.add_argument("--seconds", type=int, help="length of a timed window (default 4)")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of less than a minute; writes no RESULTS.md")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of about a minute; writes no RESULTS.md")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}; writes no RESULTS.md")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)

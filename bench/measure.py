@@ -167,6 +167,12 @@ def first_line(*command):
     return done.stdout.strip().split("\n")[0]
 
 
+def locked(crate):
+    """The version of a crate the product is built with."""
+    found = re.search(rf'^name = "{crate}"\nversion = "(.*)"', (ROOT / "Cargo.lock").read_text(), re.M)
+    return found[1] if found else "-"
+
+
 def environment():
     """What ran where: rows for the report."""
     git = ["git", "-C", str(ROOT)]
@@ -186,7 +192,9 @@ def environment():
         "h2load": first_line("h2load", "--version"),
         "strace": first_line("strace", "-V"),
         "valgrind": first_line("valgrind", "--version"),
-        "OpenSSL": first_line("openssl", "version").split(" (")[0].removeprefix("OpenSSL "),
+        "OpenSSL (nginx, HAProxy)": first_line("openssl", "version").split(" (")[0].removeprefix("OpenSSL "),
+        "rustls": locked("rustls"),
+        "aws-lc-rs": locked("aws-lc-rs"),
     }
 
 
@@ -255,6 +263,8 @@ def main():
     print(text)
     if not results["ours"]:
         sys.exit("bench/run: apim-proxy did not answer and was not measured")
+    if without := report.left_out(results):
+        say(f"bench/run: apim-proxy was left out of {', '.join(without)}")
     if options.only == PARTS and not options.quick:
         (ROOT / "bench/RESULTS.md").write_text(text)
         say("written: bench/RESULTS.md")

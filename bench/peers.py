@@ -124,7 +124,8 @@ class Process:
                 continue
         status = self.child.poll()
         how = how or (f"did not answer within {seconds:.0f} s" if status is None else f"ended with status {status}")
-        raise NotMeasured(f"{self.name} {how}: {self.log.read_text(errors='replace')[-500:].strip() or 'no output'}")
+        output = self.log.read_text(errors="replace").strip().splitlines()[-5:] or ["no output"]
+        raise NotMeasured("\n".join([f"{self.name} {how}:", *output]))
 
     def get(self, path, headers):
         """One GET on a connection of its own: status and body."""

@@ -24,11 +24,11 @@ completed in that window. Figures are medians over the rounds, with the range in
 often the proxy ran out of work, per request (0 = saturated); *waited* is the share of the window in which it was runnable but something
 else ran on its core (above 1 %: the machine was not quiet)."""
 
-TLS_METHOD = """The same cores, rounds and counters; answers of 1 KB. {protocol} with {suite} and {group} everywhere, pinned and checked: the column
-*from clients* is what openssl saw on the listener (after a request without a certificate had been refused), *to the origin* what the origin saw.
-The origin asks for a client certificate and every proxy checks the origin's; both are chains of one. Load is `bench/load`, in plain text, too:
-its connections are open and warm before the window begins and none is cut off at its end, so no handshake falls into the window unless handshakes are
-what is measured. The figure to compare is CPU time: how full the proxy was is said by *sleeps*."""
+TLS_METHOD = """Cores, rounds and counters are those of the plain roles; answers of 1 KB. {protocol} with {suite} and {group} everywhere,
+pinned and checked: the column *from clients* is what openssl saw on the listener (after a client without a certificate had been refused), *to the
+origin* what the origin saw. The origin asks for a client certificate and every proxy checks the origin's; chains are one certificate long. Load
+is `bench/load`, for plain clients, too: its connections are open and warm before the window begins and none is cut off at its end, so no handshake
+falls into a window unless handshakes are what is measured."""
 
 
 def table(head, rows, figures=True):
@@ -82,7 +82,7 @@ def tls_verdicts(results):
 
     def judge(part, what, measure, limit, form, met=lambda measured, limit: measured <= limit):
         if results[part]["left out"] is not None:
-            rows.append([what, "not measured", form(limit), "**missed**"])
+            rows.append([what, "", form(limit), "**not measured**"])
         else:
             measured = measure(results[part])
             rows.append([what, form(measured), form(limit), "met" if met(measured, limit) else "**missed**"])
@@ -96,17 +96,23 @@ def tls_verdicts(results):
 
     for part, limit in TLS_RATIO_TARGETS.items():
         if part in results:
-            judge(part, f"CPU per request, {part}, ratio to the better of nginx and haproxy", of_better, limit, "{:.2f}".format)
+            judge(part, f"CPU per request, {part}, ratio to the better of both", of_better, limit, "{:.2f}".format)
     if "handshakes" in results:
         for name in (NGINX, FIXED):
             judge("handshakes", f"CPU per new full mTLS connection, ratio to {name}", of(name), HANDSHAKE_RATIO_MAX, "{:.2f}".format)
     if "idle-tls" in results:
-        judge("idle-tls", "memory per idle mTLS client", lambda entry: growth_per_client(entry, OURS), IDLE_TLS_BYTES_MAX, "{:.0f} bytes".format)
+        growth = lambda entry: growth_per_client(entry, OURS)
+        judge("idle-tls", "memory per idle mTLS client", growth, IDLE_TLS_BYTES_MAX, "{:.0f} bytes".format)
     if "reuse" in results:
-        judge("reuse", "requests to https targets on a reused connection", lambda entry: reused_share(entry["rows"][OURS]), REUSED_MIN,
-              lambda share: f"{100 * share:.2f} %", met=lambda share, least: share >= least)
+        reused = lambda entry: reused_share(entry["rows"][OURS])
+        judge("reuse", "https requests on a reused connection", reused, REUSED_MIN, "{:.3%}".format, lambda share, least: share >= least)
         rows[-1][2] = "at least " + rows[-1][2]
     return rows
+
+
+def left_out(results):
+    """TLS parts that were measured without us."""
+    return [part for part in tls.PARTS if part in results and results[part]["left out"] is not None]
 
 
 def growth_per_client(entry, name):
@@ -204,9 +210,9 @@ def tls_sections(results):
     if not any(part in results for part in tls.PARTS):
         return []
     out = ["## TLS, 64 connections", TLS_METHOD.format(protocol=PROTOCOL, suite=SUITE, group=GROUP), negotiated_table(results)]
-    for part in tls.PARTS:
-        if part in results and results[part]["left out"] is not None:
-            out.append(f"{part}: measured without {OURS}, which did not take part: `{results[part]['left out'].splitlines()[-1]}`")
+    for part in left_out(results):
+        reason = results[part]["left out"].splitlines()
+        out.append(f"{part}: {OURS} was left out, as {reason[0]} `{reason[-1]}`")
     for role in tls.ROLES:
         if role in results:
             keys, mtls_in = tls.ROLES[role]
@@ -214,20 +220,26 @@ def tls_sections(results):
             out.append(f"### {role}: {'mTLS' if mtls_in else 'plain'} in, mTLS out, {keys.upper()}")
             out.append(role_table(results[role]["samples"], {name: limit for name in (NGINX, FIXED) if limit}))
     if "handshakes" in results:
-        out += ["## New mTLS connections", f"RSA. {tls.NEW_CLIENTS} clients that dial, shake hands, make one request, say close_notify and dial again; the "
-                "upstream connection comes from the pool. Everything the connection costs is in the figure, accepting and closing it included."]
+        out += ["## New mTLS connections", f"RSA. {tls.NEW_CLIENTS} clients that dial, shake hands, make one request, say close_notify "
+                "and dial again; the upstream connection comes from the pool. Everything a connection costs is in the figure, its request, "
+                "accepting and closing it included."]
         for kind, limits in (("full", {NGINX: HANDSHAKE_RATIO_MAX, FIXED: HANDSHAKE_RATIO_MAX}), ("resumed", {})):
             out += [f"### Handshakes: {kind}", role_table(results["handshakes"]["samples"][kind], limits, "connection")]
     if "idle-tls" in results:
         entry = results["idle-tls"]
-        out += ["## Idle mTLS clients", f"As idle keep-alive clients above, RSA, {entry['count']} clients after {tls.CLIENTS} others; opened at most 64 at once."]
+        out += ["## Idle mTLS clients", f"As idle keep-alive clients, RSA: {entry['count']} clients beside {tls.CLIENTS} that were there before, "
+                "never more than 64 of them in their handshake at once."]
         rows = [[name, f"{growth_per_client(entry, name):.0f}", f"{before / 2**20:.1f}", f"{after / 2**20:.1f}"]
                 for name, (before, after) in entry["memory"].items()]
         out.append(table(["peer", "bytes per client", "before, MB", "after, MB"], rows))
     if "reuse" in results:
-        out += ["## Reuse of connections to https targets", f"Plain in, mTLS out, RSA; the header of every request names the next of {tls.TARGETS} targets. *Reused* is from "
-                "apim-proxy's counters (`upstreams_reused` of `requests`), of nginx from the connections the origin accepted; a variable in nginx's `proxy_pass` takes no part in its pool."]
-        rows = [[name, f"{row['requests']:.0f}", f"{row['connections']}", str(row["own"]["upstreams_dialled"]) if "own" in row else "",
-                 f"{100 * reused_share(row):.3f} %", f"{row['sample'].cpu_us:.1f}"] for name, row in results["reuse"]["rows"].items()]
+        out += ["## Reuse of connections to https targets", f"Plain in, mTLS out, RSA; the header of every request names the next of {tls.TARGETS} "
+                "targets. *Reused* is from apim-proxy's counters (`upstreams_reused` of `requests`), of nginx from the connections the origin "
+                "accepted. A variable address in nginx's `proxy_pass` is never pooled."]
+        rows = []
+        for name, row in results["reuse"]["rows"].items():
+            dialled = str(row["own"]["upstreams_dialled"]) if "own" in row else ""
+            reused, cpu = f"{100 * reused_share(row):.3f} %", f"{row['sample'].cpu_us:.1f}"
+            rows.append([name, f"{row['requests']:.0f}", str(row["connections"]), dialled, reused, cpu])
         out.append(table(["peer", "requests", "connections at the origin", "dialled, own count", "reused", "CPU us/request"], rows))
     return out

@@ -10,7 +10,7 @@
 //! socket; what comes later is a new event. An answer has to be a 200 with a `Content-Length`, everything else ends
 //! the run: a load that forgives failures measures how fast they are.
 
-use std::io::{self, Error, ErrorKind, Read, Write};
+use std::io::{self, BufRead, Error, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -160,15 +160,17 @@ impl Session {
 
 /// Decrypts; what comes out belongs to the answer.
 fn take_records(tls: &mut ClientConnection, answer: &mut Answer, mut records: &[u8]) -> io::Result<()> {
-    let mut plain = [0; 16 * 1024];
     while !records.is_empty() {
         tls.read_tls(&mut records)?;
         let state = tls.process_new_packets().map_err(Error::other)?;
         let mut left = state.plaintext_bytes_to_read();
         while left > 0 {
-            let count = tls.reader().read(&mut plain)?;
+            let mut reader = tls.reader();
+            let plain = reader.fill_buf()?;
+            answer.take(plain)?;
+            let count = plain.len();
+            reader.consume(count);
             left -= count;
-            answer.take(&plain[..count])?;
         }
         if state.peer_has_closed() {
             return Err(fault("the peer ended TLS on a connection"));

@@ -22,6 +22,7 @@ class Part:
     def __init__(self, stage, names, mtls_in):
         self.entry, self.processes = {"negotiated": {}, "left out": None}, []
         for name in names:
+            running = len(stage.running)
             try:
                 process, self.entry["negotiated"][name] = stage.serve_tls(name, mtls_in)
                 self.processes.append(process)
@@ -30,7 +31,8 @@ class Part:
                     raise
                 say(f"  {OURS} is left out: {reason}")
                 self.entry["left out"] = str(reason)
-                stage.stop(stage.running[-1])
+                for process in stage.running[running:]:
+                    stage.stop(process)
 
     def rounds(self, count):
         """Every peer once a round, each round beginning with another one."""

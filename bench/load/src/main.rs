@@ -1,4 +1,4 @@
-//! The clients of the TLS measurements: wrk has no client certificates, and leaves requests unanswered at its end.
+//! The clients of the TLS measurements: wrk has no client certificates, and shakes hands within its window.
 //!
 //! One thread, one event loop; TLS 1.3, one cipher suite. First every connection is opened, at most [`OPENING_MAX`]
 //! at once, and makes one request; then `open` is printed. After that every line read from standard input is a

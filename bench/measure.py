@@ -16,74 +16,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import report
+import tls
+from clients import CLIENTS, header_arguments, output, window, wrk
 from peers import BODIES, FIXED, LOAD_CORE, NGINX, OURS, PEERS, ROOT, NotMeasured, Stage, say
 
-CLIENTS = 64
-PARTS = [*BODIES, "syscalls", "idle", "first", "workers", "callgrind"]
-
-
-@dataclass
-class Sample:
-    """One timed window of one peer."""
-
-    cpu_us: float  # CPU microseconds of the proxy per request
-    rate: float  # requests a second
-    p50_us: float
-    p99_us: float
-    sleeps: float  # times the proxy went to sleep, per request
-    waited: float  # share of the window in which the proxy was runnable but not running
-    rss_bytes: int
-
-
-def output(*command, **options):
-    """What a command prints on both streams, stripped; `NotMeasured` when it fails."""
-    done = subprocess.run(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
-    if done.returncode:
-        raise NotMeasured(f"{command[0]} ended with status {done.returncode}: {done.stdout.strip()[-500:]}")
-    return done.stdout.strip()
-
-
-def header_arguments(stage):
-    """The target header as wrk and h2load want it; every peer gets the same request."""
-    return [word for name, value in stage.headers.items() for word in ("-H", f"{name}: {value}")]
-
-
-def wrk(stage, process, role, seconds, core=LOAD_CORE, threads=1):
-    """One run of wrk: requests, requests a second, p50 and p99 in microseconds. Any failed request is an error."""
-    pin = ["taskset", "-c", core] if core is not None else []
-    load = ["wrk", f"-t{threads}", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "10s", "--latency", *header_arguments(stage)]
-    text = output(*pin, *load, f"http://127.0.0.1:{process.port}/{role}")
-    if faults := re.findall(r"^\s*(?:Socket errors|Non-2xx).*", text, re.M):
-        raise NotMeasured(f"{process.name}, {role}: {faults[0].strip()}")
-    units = {"us": 1, "ms": 1e3, "s": 1e6}
-    latency = {at: float(value) * units[unit] for at, value, unit in re.findall(r"(\d+)%\s+([\d.]+)(us|ms|s)\b", text)}
-    requests = int(re.search(r"(\d+) requests in", text)[1])
-    rate = float(re.search(r"Requests/sec:\s*([\d.]+)", text)[1])
-    return requests, rate, latency["50"], latency["99"]
-
-
-def window(stage, process, role, seconds, **load):
-    """A warm-up, then one timed window with the counters of the proxy read at both ends."""
-    wrk(stage, process, role, 1, **load)
-    (cpu, waited), sleeps, begin = process.cpu_ns(), process.sleeps(), time.perf_counter()
-    requests, rate, p50, p99 = wrk(stage, process, role, seconds, **load)
-    (cpu_end, waited_end), elapsed_ns = process.cpu_ns(), (time.perf_counter() - begin) * 1e9
-    return Sample(
-        cpu_us=(cpu_end - cpu) / requests / 1e3,
-        rate=rate,
-        p50_us=p50,
-        p99_us=p99,
-        sleeps=(process.sleeps() - sleeps) / requests,
-        waited=(waited_end - waited) / elapsed_ns,
-        rss_bytes=process.rss_bytes(),
-    )
+PARTS = [*BODIES, "syscalls", "idle", "first", "workers", "callgrind", *tls.PARTS]
 
 
 def role_part(stage, names, role, options):
@@ -148,11 +88,15 @@ def exchange(stage, port):
     return client
 
 
+def idle_clients(options):
+    """How many idle clients are wanted, and possible with the open files there are."""
+    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return min(500 if options.quick else 5000, files_max // 2 - 400)
+
+
 def idle_part(stage, names, options):
     """Growth of private memory per keep-alive client that made one request and then fell silent."""
-    files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    clients_wanted = min(500 if options.quick else 5000, files_max // 2 - 400)
-    memory = {}
+    clients_wanted, memory = idle_clients(options), {}
     for name in names:
         stage.origin()
         (process,) = stage.serve([name])
@@ -223,6 +167,12 @@ def first_line(*command):
     return done.stdout.strip().split("\n")[0]
 
 
+def locked(crate):
+    """The version of a crate the product is built with."""
+    found = re.search(rf'^name = "{crate}"\nversion = "(.*)"', (ROOT / "Cargo.lock").read_text(), re.M)
+    return found[1] if found else "-"
+
+
 def environment():
     """What ran where: rows for the report."""
     git = ["git", "-C", str(ROOT)]
@@ -242,6 +192,9 @@ def environment():
         "h2load": first_line("h2load", "--version"),
         "strace": first_line("strace", "-V"),
         "valgrind": first_line("valgrind", "--version"),
+        "OpenSSL (nginx, HAProxy)": first_line("openssl", "version").split(" (")[0].removeprefix("OpenSSL "),
+        "rustls": locked("rustls"),
+        "aws-lc-rs": locked("aws-lc-rs"),
     }
 
 
@@ -263,7 +216,11 @@ def measure(stage, options):
         "first": lambda: first_part(stage, known, options),
         "workers": lambda: workers_part(stage, [name for name in names if name in (OURS, NGINX)], options),
         "callgrind": lambda: callgrind_part(stage.folder, options),
+        "handshakes": lambda: tls.handshakes_part(stage, options),
+        "idle-tls": lambda: tls.idle_part(stage, idle_clients(options)),
+        "reuse": lambda: tls.reuse_part(stage, options),
     }
+    parts |= {role: lambda role=role: tls.role_part(stage, role, options) for role in tls.ROLES}
     for part in options.only:
         say(f"{part}:")
         results[part] = role_part(stage, names, part, options) if part in BODIES else parts[part]()
@@ -275,7 +232,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="bench/run", description="Measures apim-proxy against a bare relay, nginx and HAProxy.")
     parser.add_argument("--rounds", type=int, help="rounds of each role (default 5)")
     parser.add_argument("--seconds", type=int, help="length of a timed window (default 4)")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of less than a minute; writes no RESULTS.md")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of about a minute; writes no RESULTS.md")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}; writes no RESULTS.md")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)
@@ -306,6 +263,8 @@ def main():
     print(text)
     if not results["ours"]:
         sys.exit("bench/run: apim-proxy did not answer and was not measured")
+    if without := report.left_out(results):
+        say(f"bench/run: apim-proxy was left out of {', '.join(without)}")
     if options.only == PARTS and not options.quick:
         (ROOT / "bench/RESULTS.md").write_text(text)
         say("written: bench/RESULTS.md")

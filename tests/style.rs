@@ -33,6 +33,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["tls", "keystore"]),
     ("aws_lc_rs", &["tls", "keystore"]),
     ("p12_keystore", &["keystore"]),
+    ("webpki", &["tls"]),
+    ("x509_parser", &["tls"]),
 ];
 
 fn complaints(check: impl Fn(&source::File) -> Vec<String>) -> Vec<String> {

@@ -76,6 +76,8 @@ pub fn strict(
         {
             Err(Refusal::WeakAuthority)
         }
+        // Of the leaf it is its own, of an authority it is that it cannot be one.
+        Err(webpki::Error::UnsupportedCertVersion) if leaf.is_v3() => Err(Refusal::NoAuthority),
         Err(error) => Err(error.into()),
     }
 }
@@ -108,23 +110,38 @@ fn has_short_key(trust: &Trust, leaf: &Certificate<'_>, intermediates: &[Certifi
 /// The shortest RSA key that signs handshakes or, strictly, certificates.
 pub const RSA_BITS_MIN: usize = 2048;
 
-/// The certificates above the peer's own that are looked at: all of an honest peer's, in its order.
+/// The certificates above the peer's own that are looked at: those that could be in a chain by their names, in the
+/// peer's order, each once.
 ///
 /// # Errors
 /// [`Refusal::TooMany`] when more were sent than [`CERTIFICATES_MAX`].
-pub fn bounded<'a>(intermediates: &'a [CertificateDer<'a>]) -> Result<Vec<CertificateDer<'a>>, Refusal> {
+pub fn bounded<'a>(
+    leaf: &Certificate<'_>,
+    intermediates: &'a [CertificateDer<'_>],
+) -> Result<Vec<CertificateDer<'a>>, Refusal> {
     if intermediates.len() >= CERTIFICATES_MAX {
         return Err(Refusal::TooMany);
     }
-    let mut kept: Vec<(Vec<u8>, CertificateDer<'a>)> = Vec::with_capacity(intermediates.len());
-    for der in intermediates {
-        // What cannot be read is nobody's issuer, and webpki would name it as the reason instead of the real one.
-        let Some(certificate) = Certificate::read(der) else { continue };
-        let same = kept.iter().filter(|(subject, _)| subject == certificate.subject()).count();
-        let known = kept.iter().any(|(_, kept)| kept == der);
-        if same < SAME_SUBJECT_MAX && !known {
-            kept.push((certificate.subject().to_vec(), CertificateDer::from(certificate.der())));
+    // What cannot be read is nobody's issuer, and webpki would name it as the reason instead of the real one.
+    let read: Vec<_> = intermediates.iter().filter_map(|der| Certificate::read(der)).collect();
+    let mut wanted = vec![leaf.issuer()];
+    let mut next = 0;
+    while let Some(issuer) = wanted.get(next).copied() {
+        let above = read.iter().filter(|certificate| certificate.subject() == issuer);
+        for certificate in above.filter(|above| above.subject() != above.issuer()) {
+            if !wanted.contains(&certificate.issuer()) {
+                wanted.push(certificate.issuer());
+            }
+        }
+        next += 1;
+    }
+    let mut kept: Vec<&Certificate<'a>> = Vec::with_capacity(read.len());
+    for certificate in read.iter().filter(|certificate| wanted.contains(&certificate.subject())) {
+        let same = kept.iter().filter(|kept| kept.subject() == certificate.subject());
+        let known = kept.iter().any(|kept| kept.der() == certificate.der());
+        if same.count() < SAME_SUBJECT_MAX && !known {
+            kept.push(certificate);
         }
     }
-    Ok(kept.into_iter().map(|(_, der)| der).collect())
+    Ok(kept.into_iter().map(|certificate| CertificateDer::from(certificate.der())).collect())
 }

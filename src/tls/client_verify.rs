@@ -60,7 +60,7 @@ impl ClientVerifier {
         now: UnixTime,
     ) -> Result<(), Refusal> {
         let leaf = sound(end_entity)?;
-        let intermediates = chain::bounded(intermediates)?;
+        let intermediates = chain::bounded(&leaf, intermediates)?;
         if self.trust.pins(leaf.der()).iter().any(|pin| pin.standing != Standing::Planted) {
             if let Err(refusal) = leaf.check_dates(now) {
                 let subject = leaf.subject_text();

@@ -108,7 +108,7 @@ impl ServerVerifier {
         let host = Host::of(name).ok_or(Refusal::Hostname)?;
         let leaf = sound(end_entity)?;
         if self.verification.validate {
-            let intermediates = chain::bounded(intermediates)?;
+            let intermediates = chain::bounded(&leaf, intermediates)?;
             match self.pinned(&leaf, &host) {
                 Pinned::Here => self.note_dates(&leaf, &host, now),
                 // The certificate is trusted, but not here: that, not its chain, is what is wrong with it.

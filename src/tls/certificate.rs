@@ -78,6 +78,16 @@ pub struct PublicKeyParts<'a> {
     pub bits: &'a [u8],
 }
 
+impl<'a> PublicKeyParts<'a> {
+    /// Takes apart the content of a SubjectPublicKeyInfo.
+    pub fn read(spki: &'a [u8]) -> Option<Self> {
+        let (algorithm, rest) = cut(spki, SEQUENCE)?;
+        let (key, rest) = cut(rest, BIT_STRING)?;
+        let bits = whole_bits(key).filter(|_| rest.is_empty())?;
+        Some(Self { algorithm, bits })
+    }
+}
+
 impl<'a> Certificate<'a> {
     /// Reads a certificate; `None` when it is not one, has bytes after its end, or repeats or garbles an extension
     /// that matters here.
@@ -212,10 +222,7 @@ impl<'a> Certificate<'a> {
 
     /// The public key taken apart.
     pub fn public_key(&self) -> Option<PublicKeyParts<'a>> {
-        let (_, spki) = Any::from_der(self.spki()).ok()?;
-        let (rest, algorithm) = Any::from_der(spki.data).ok()?;
-        let (_, key) = Any::from_der(rest).ok()?;
-        Some(PublicKeyParts { algorithm: algorithm.data, bits: bits(&key)? })
+        PublicKeyParts::read(cut(self.spki(), SEQUENCE)?.0)
     }
 
     /// The length of an RSA key; `None` for other keys.
@@ -232,14 +239,14 @@ impl<'a> Certificate<'a> {
 
     /// What is signed, how, and the signature.
     pub fn signed(&self) -> Option<Signed<'a>> {
-        let (_, outer) = Any::from_der(self.der).ok()?;
-        let (message, rest) = outer.data.split_at_checked(self.x509.tbs_certificate.as_ref().len())?;
-        let (rest, algorithm) = Any::from_der(rest).ok()?;
-        let (rest, signature) = Any::from_der(rest).ok()?;
+        let (outer, _) = cut(self.der, SEQUENCE)?;
+        let (message, rest) = outer.split_at_checked(self.x509.tbs_certificate.as_ref().len())?;
+        let (algorithm, rest) = cut(rest, SEQUENCE)?;
+        let (signature, rest) = cut(rest, BIT_STRING)?;
         // RFC 5280 §4.1.1.2: the algorithm stands inside and outside of what is signed, and is the same.
         let same = self.x509.tbs_certificate.signature == self.x509.signature_algorithm && rest.is_empty();
-        let signature = bits(&signature).filter(|_| same)?;
-        Some(Signed { message, algorithm: algorithm.data, signature })
+        let signature = whole_bits(signature).filter(|_| same)?;
+        Some(Signed { message, algorithm, signature })
     }
 
     /// Whether its basicConstraints make it an authority.
@@ -301,12 +308,25 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// The bytes of a BIT STRING without unused bits.
-fn bits<'a>(any: &Any<'a>) -> Option<&'a [u8]> {
-    match any.data.split_first() {
-        Some((0, bits)) if any.tag() == Tag::BitString => Some(bits),
-        _ => None,
-    }
+/// The first bytes of DER elements.
+const SEQUENCE: u8 = 0x30;
+const BIT_STRING: u8 = 0x03;
+
+/// The content of the DER element that `input` begins with, and what follows it.
+fn cut(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let element = input.first() == Some(&tag);
+    let (rest, any) = Any::from_der(input).ok().filter(|_| element)?;
+    Some((any.data, rest))
+}
+
+/// The content of a SEQUENCE that is all of `der`.
+pub(super) fn sequence(der: &[u8]) -> Option<&[u8]> {
+    cut(der, SEQUENCE).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
+}
+
+/// The bytes of a BIT STRING's content, if no bit is unused.
+fn whole_bits(content: &[u8]) -> Option<&[u8]> {
+    content.split_first().filter(|(unused, _)| **unused == 0).map(|(_, bits)| bits)
 }
 
 /// An address as certificates carry it.

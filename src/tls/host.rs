@@ -109,3 +109,56 @@ fn matches(name: &str, host: &str) -> bool {
     let parent = host.split_once('.').map(|(_, parent)| parent);
     pattern.contains('.') && parent.is_some_and(|parent| pattern.eq_ignore_ascii_case(parent))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_label_by_label() {
+        let rows = [
+            ("api.bank.test", "api.bank.test", true),
+            ("API.Bank.Test", "api.bank.test", true),
+            ("my_api.bank.test", "my_api.bank.test", true),
+            ("bank.test", "api.bank.test", false),
+            ("*.bank.test", "api.bank.test", true),
+            ("*.Bank.test", "api.bank.test", true),
+            ("*.bank.test", "bank.test", false),
+            ("*.bank.test", "a.api.bank.test", false),
+            ("*.test", "bank.test", false),
+            ("*", "bank", false),
+            ("a*.bank.test", "api.bank.test", false),
+            ("api.*.test", "api.bank.test", false),
+            ("*.*.test", "api.bank.test", false),
+            ("api.bank.test.", "api.bank.test", false),
+            ("", "api.bank.test", false),
+            ("api bank.test", "api bank.test", false),
+            ("api.bank.test\0.evil.test", "api.bank.test", false),
+        ];
+        for (name, host, expected) in rows {
+            assert_eq!(matches(name, host), expected, "{name} {host}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_a_host_or_it_is_not() {
+        let host = |alias| Host::of_alias(alias).map(|host| (host.to_string(), host.is_unmistakable()));
+        let rows = [
+            ("api.bank.test", Some(("api.bank.test", true))),
+            (" API.bank.test. ", Some(("api.bank.test", true))),
+            ("localhost", Some(("localhost", true))),
+            ("mykey", Some(("mykey", false))),
+            ("root.crt", Some(("root.crt", false))),
+            ("10.0.0.1", Some(("10.0.0.1", true))),
+            ("[::1]", Some(("::1", true))),
+            ("::1", Some(("::1", true))),
+            ("a key", None),
+            ("debian:root", None),
+            ("*.bank.test", None),
+            ("", None),
+        ];
+        for (alias, expected) in rows {
+            assert_eq!(host(alias), expected.map(|(name, sure)| (name.to_owned(), sure)), "{alias}");
+        }
+    }
+}

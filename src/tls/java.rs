@@ -9,9 +9,8 @@
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use x509_parser::asn1_rs::{Any, FromDer as _};
 
-use super::certificate::{Certificate, PublicKeyParts, Signed};
+use super::certificate::{Certificate, PublicKeyParts, Signed, sequence};
 use super::chain::{CERTIFICATES_MAX, Rules};
 use super::constraints;
 use super::refusal::Refusal;
@@ -62,10 +61,10 @@ impl<'w, 'a> Walk<'w, 'a> {
         let Some(head) = path.last().copied() else { return Err(Refusal::UnknownIssuer) };
         let mut reason = Refusal::UnknownIssuer;
         for anchor in self.anchors {
-            if content(head.issuer()) != Some(anchor.subject.as_ref()) {
+            if sequence(head.issuer()) != Some(anchor.subject.as_ref()) {
                 continue;
             }
-            let verdict = key(&anchor.subject_public_key_info)
+            let verdict = PublicKeyParts::read(&anchor.subject_public_key_info)
                 .ok_or(Refusal::Unreadable)
                 .and_then(|key| self.verify(head, key));
             match verdict {
@@ -152,19 +151,4 @@ fn repeats(path: &[&Certificate<'_>], candidate: &Certificate<'_>) -> bool {
 
 fn serves(certificate: &Certificate<'_>) -> bool {
     certificate.purposes().is_none_or(|purposes| purposes.server || purposes.any)
-}
-
-/// What is inside of the outermost DER element.
-fn content(der: &[u8]) -> Option<&[u8]> {
-    Any::from_der(der).ok().map(|(_, any)| any.data)
-}
-
-/// The key of an anchor, whose SubjectPublicKeyInfo comes without its outermost element.
-fn key(spki: &[u8]) -> Option<PublicKeyParts<'_>> {
-    let (rest, algorithm) = Any::from_der(spki).ok()?;
-    let (_, key) = Any::from_der(rest).ok()?;
-    match key.data.split_first() {
-        Some((0, bits)) => Some(PublicKeyParts { algorithm: algorithm.data, bits }),
-        _ => None,
-    }
 }

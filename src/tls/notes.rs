@@ -36,16 +36,41 @@ impl Notes {
     /// Takes a note about `host`, a target's or for clients the certificate's subject; warns if it is the first of
     /// its kind there.
     pub fn take(&self, note: Note, host: &str, sentence: impl FnOnce() -> String) {
-        self.counts[note as usize].fetch_add(1, Relaxed);
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < LOGGED_MAX && logged.insert((note, host.to_owned())) {
-            drop(logged);
+        if self.is_first(note, host) {
             log::warn!("{host}: {}", sentence());
         }
+    }
+
+    fn is_first(&self, note: Note, host: &str) -> bool {
+        self.counts[note as usize].fetch_add(1, Relaxed);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < LOGGED_MAX && logged.insert((note, host.to_owned()))
     }
 
     /// The same for a target.
     pub fn take_of(&self, note: Note, host: &Host, sentence: impl FnOnce() -> String) {
         self.take(note, &host.to_string(), sentence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_counts_and_only_the_first_is_told() {
+        let notes = Notes::default();
+        let told = ["a.test", "b.test", "a.test"].map(|host| notes.is_first(Note::JavaOnly, host));
+        assert_eq!(told, [true, true, false]);
+        assert_eq!((notes.count(Note::JavaOnly), notes.count(Note::SerialNumber)), (3, 0));
+    }
+
+    #[test]
+    fn the_memory_of_what_was_told_is_bounded() {
+        let notes = Notes::default();
+        let hosts = 0..LOGGED_MAX + 10;
+        let told = hosts.filter(|host| notes.is_first(Note::PinOutOfDate, &host.to_string()));
+        assert_eq!(told.count(), LOGGED_MAX);
+        assert_eq!(notes.count(Note::PinOutOfDate), LOGGED_MAX as u64 + 10);
     }
 }

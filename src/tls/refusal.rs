@@ -184,3 +184,64 @@ pub fn refusal(error: &Error) -> Option<Refusal> {
 pub fn certificate_fault(error: &Error) -> Option<What> {
     refusal(error).map(|refusal| refusal.what())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::AlertDescription;
+
+    const ALL: [Refusal; 17] = [
+        Refusal::Unreadable,
+        Refusal::WeakKey { bits: 1024 },
+        Refusal::UnknownIssuer,
+        Refusal::BadSignature,
+        Refusal::NoAuthority,
+        Refusal::Expired,
+        Refusal::NotYetValid,
+        Refusal::Purpose,
+        Refusal::AuthorityAsPeer,
+        Refusal::Version,
+        Refusal::CriticalExtension,
+        Refusal::NameConstraint,
+        Refusal::Algorithm,
+        Refusal::WeakAuthority,
+        Refusal::TooMany,
+        Refusal::Hostname,
+        Refusal::SerialNumber { seen: None, expected: String::new() },
+    ];
+
+    #[test]
+    fn a_refusal_comes_out_of_rustls_as_it_went_in() {
+        for kind in ALL {
+            let error = Error::from(kind.clone());
+            assert_eq!(refusal(&error), Some(kind.clone()));
+            assert_eq!(certificate_fault(&error), Some(kind.what()));
+            assert!(kind.what().code().starts_with("tls_"));
+            assert!(!kind.to_string().ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn what_is_not_about_a_certificate_is_none() {
+        for error in [
+            Error::DecryptError,
+            Error::NoCertificatesPresented,
+            Error::InvalidCertificate(CertificateError::BadSignature),
+            Error::AlertReceived(AlertDescription::UnknownCA),
+        ] {
+            assert_eq!(certificate_fault(&error), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_peer_gets_the_alert_of_its_fault() {
+        let alert = |kind| match Error::from(kind) {
+            Error::InvalidCertificate(error) => AlertDescription::from(error),
+            error => panic!("{error}"),
+        };
+        assert_eq!(alert(Refusal::UnknownIssuer), AlertDescription::UnknownCA);
+        assert_eq!(alert(Refusal::Expired), AlertDescription::CertificateExpired);
+        assert_eq!(alert(Refusal::Purpose), AlertDescription::UnsupportedCertificate);
+        assert_eq!(alert(Refusal::Version), AlertDescription::CertificateUnknown);
+    }
+}

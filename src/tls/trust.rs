@@ -31,10 +31,12 @@ pub enum Standing {
 /// Whom the entry `alias` vouches for. The store holds nothing else to go by, so this survives a restart, and it
 /// depends on nothing that the certificate could claim to get *more* than a pin:
 ///
-/// - a certificate that may not issue others is planted when its alias has the form of a host that is no ordinary
-///   word (dotted and not a file name, an address, `localhost`), or of a host that it names itself;
-/// - one that may issue others is planted when subjectAltName names its alias, or its commonName does and the alias
-///   is no ordinary word. Authorities name no hosts.
+/// - an entry is planted when subjectAltName names its alias: neither authorities nor clients name hosts;
+/// - and when its alias is a host that is no ordinary word (dotted and not a file name, an address, `localhost`),
+///   unless the certificate may issue others and its commonName is not that host either: roots go by names such as
+///   `globalsign.root.r3`.
+///
+/// A commonName alone that is its alias, `partner` for `CN=partner`, says nothing: it is how aliases are chosen.
 ///
 /// What `x-reload-httpclient` is about to write must come out as [`Standing::Planted`] here, or it must not be
 /// written: an authority's certificate that does not name its host is for operators to import by hand.
@@ -42,12 +44,8 @@ pub fn standing(alias: &str, certificate: &Certificate<'_>) -> Standing {
     let issues = may_issue(certificate);
     let otherwise = if issues { Standing::Authority } else { Standing::Peer };
     let Some(host) = Host::of_alias(alias) else { return otherwise };
-    let planted = if issues {
-        host.is_alternative_name_of(certificate)
-            || (host.is_unmistakable() && host.is_common_name_of(certificate))
-    } else {
-        host.is_unmistakable() || host.is_named_by(certificate)
-    };
+    let unmistakable = host.is_unmistakable() && (!issues || host.is_common_name_of(certificate));
+    let planted = unmistakable || host.is_alternative_name_of(certificate);
     if planted { Standing::Planted } else { otherwise }
 }
 
@@ -65,6 +63,9 @@ fn may_issue(certificate: &Certificate<'_>) -> bool {
         certificate.subject() == certificate.issuer()
     }
 }
+
+/// Longest list of subjects in a CertificateRequest: its extension has a 16-bit length. None listed means any.
+const SUBJECT_BYTES_MAX: usize = 60_000;
 
 /// One entry under one alias.
 #[derive(Clone, Debug)]
@@ -94,6 +95,14 @@ impl Trust {
         let mut trust = Self::default();
         for (alias, der) in entries {
             trust.add(alias.to_lowercase(), &der);
+        }
+        let listed: usize = trust.subjects.iter().map(|subject| 2 + subject.as_ref().len()).sum();
+        if listed > SUBJECT_BYTES_MAX {
+            trust.notes.push(format!(
+                "its {} subjects are too long to be listed to clients, which then have to know which certificate to show",
+                trust.subjects.len()
+            ));
+            trust.subjects.clear();
         }
         trust
     }

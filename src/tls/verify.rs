@@ -211,11 +211,15 @@ impl ServerVerifier {
         if seen.as_deref().is_some_and(|seen| digits(seen) == digits(expected)) {
             return Ok(());
         }
+        let seen = seen.map(|seen| seen.chars().take(SEEN_CHARS_MAX).collect());
         let refusal = Refusal::SerialNumber { seen, expected: expected.to_owned() };
         self.notes.take_of(Note::SerialNumber, host, || refusal.to_string());
         if check == SerialCheck::Enforce { Err(refusal) } else { Ok(()) }
     }
 }
+
+/// Longest foreign SERIALNUMBER that is repeated, in characters; X.520 allows 64.
+const SEEN_CHARS_MAX: usize = 64;
 
 /// A SERIALNUMBER as it is compared: a business registration number is written 123-45-67890 or 1234567890.
 fn digits(number: &str) -> String {

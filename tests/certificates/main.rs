@@ -8,6 +8,11 @@ mod pki;
 
 mod cases;
 mod handshake;
+mod hostile;
+mod inbound;
+mod pins;
+mod rules;
+mod stand;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};

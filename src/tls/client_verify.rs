@@ -15,7 +15,7 @@ use super::chain::{self, Role, Rules};
 use super::notes::{Note, Notes};
 use super::refusal::Refusal;
 use super::signatures;
-use super::trust::{Standing, Trust};
+use super::trust::Trust;
 use super::verify::sound;
 
 /// Whether a client has to show a certificate.
@@ -61,7 +61,7 @@ impl ClientVerifier {
     ) -> Result<(), Refusal> {
         let leaf = sound(end_entity)?;
         let intermediates = chain::bounded(&leaf, intermediates)?;
-        if self.trust.pins(leaf.der()).iter().any(|pin| pin.standing != Standing::Planted) {
+        if self.trust.pins(leaf.der()).iter().any(|pin| pin.standing.vouches_for_clients()) {
             if let Err(refusal) = leaf.check_dates(now) {
                 let subject = leaf.subject_text();
                 self.notes.take(Note::PinOutOfDate, &subject, || {

@@ -28,6 +28,13 @@ pub enum Standing {
     Planted,
 }
 
+impl Standing {
+    /// Whether a client that shows exactly this certificate, or one it issued, is let in on its word.
+    pub const fn vouches_for_clients(self) -> bool {
+        !matches!(self, Self::Planted)
+    }
+}
+
 /// Whom the entry `alias` vouches for. The store holds nothing else to go by, so this survives a restart, and it
 /// depends on nothing that the certificate could claim to get *more* than a pin:
 ///
@@ -51,7 +58,7 @@ pub fn standing(alias: &str, certificate: &Certificate<'_>) -> Standing {
 
 /// Whether the entry `alias` vouches for clients that show exactly this certificate: every entry but planted ones.
 pub fn vouches_for_clients(alias: &str, certificate: &Certificate<'_>) -> bool {
-    standing(alias, certificate) != Standing::Planted
+    standing(alias, certificate).vouches_for_clients()
 }
 
 /// Whether a certificate of the store may be the anchor of others, as Java 17 has it: version 3 with the cA flag and,
@@ -115,7 +122,7 @@ impl Trust {
         };
         let standing = standing(&alias, &certificate);
         let pin = Pin { host: Host::of_alias(&alias), alias, standing };
-        if standing != Standing::Planted {
+        if standing.vouches_for_clients() {
             let subject = certificate.subject();
             if !self.subjects.iter().any(|known| known.as_ref() == subject) {
                 self.subjects.push(DistinguishedName::from(subject.to_vec()));

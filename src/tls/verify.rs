@@ -111,11 +111,11 @@ impl ServerVerifier {
             let intermediates = chain::bounded(&leaf, intermediates)?;
             match self.pinned(&leaf, &host) {
                 Pinned::Here => self.note_dates(&leaf, &host, now),
-                // The certificate is trusted, but not here: that, not its chain, is what is wrong with it.
-                Pinned::Elsewhere => {
+                Pinned::Elsewhere if self.verification.verify_hostname => {
+                    // The certificate is trusted, but not here: that, not its chain, is what is wrong with it.
                     self.chain(&leaf, &intermediates, &host, now).map_err(|_| Refusal::Hostname)?;
                 }
-                Pinned::No => self.chain(&leaf, &intermediates, &host, now)?,
+                Pinned::Elsewhere | Pinned::No => self.chain(&leaf, &intermediates, &host, now)?,
             }
         }
         self.check_serial(&leaf, &host)

@@ -19,11 +19,11 @@ fn a_pin_is_for_the_host_of_its_alias_and_for_those_it_names() {
     let rows = [
         ("planted.test", "planted.test", "ok", "ok"),
         ("planted.test", "named.test", "ok", "ok"),
-        ("planted.test", "other.test", "tls_hostname", "tls_hostname"),
+        ("planted.test", "other.test", "tls_hostname", "tls_untrusted"),
         ("Planted.Test", "planted.test", "ok", "ok"),
         ("planted.test", "planted.test.", "ok", "ok"),
         ("10.1.2.3", "10.1.2.3", "ok", "ok"),
-        ("10.1.2.3", "10.1.2.4", "tls_hostname", "tls_hostname"),
+        ("10.1.2.3", "10.1.2.4", "tls_hostname", "tls_untrusted"),
         ("2001:db8::1", "2001:db8::1", "ok", "ok"),
         ("[2001:db8::1]", "2001:db8:0::1", "ok", "ok"),
         ("mykey", "named.test", "ok", "ok"),

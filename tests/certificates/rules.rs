@@ -249,8 +249,15 @@ fn java_rules_are_rules() {
     let korean = || odd_leaf().subject("/C=KR/O=Bank/CN=a server");
     let named = || odd_leaf().without("subjectAltName").subject(&format!("/C=KR/O=Bank/CN={HOST}"));
     let two = "permitted;DNS:bank.test,permitted;DNS:other.test";
-    let rows: [(&str, Order, Order, &str); 27] = [
+    let rows: [(&str, Order, Order, &str); 34] = [
         ("a straight chain", mid(), odd_leaf(), "ok"),
+        ("SHA-1 by P-256", mid(), odd_leaf().digest("sha1"), "ok"),
+        ("SHA-1 by P-521", mid().key(KeyKind::P521), odd_leaf().digest("sha1"), "ok"),
+        ("SHA-1 by RSA 1024", mid().key(KeyKind::Rsa(1024)), odd_leaf().digest("sha1"), "ok"),
+        ("SHA-256 by RSA 1024", mid().key(KeyKind::Rsa(1024)), odd_leaf(), "ok"),
+        ("SHA-512 by RSA 1024", mid().key(KeyKind::Rsa(1024)), odd_leaf().digest("sha512"), "ok"),
+        ("SHA-256 by RSA 768", mid().key(KeyKind::Rsa(768)), odd_leaf(), "tls_untrusted"),
+        ("MD5", mid().key(KeyKind::Rsa(2048)), odd_leaf().digest("md5"), "tls_certificate"),
         ("expired above", mid().expired(), odd_leaf(), "tls_expired"),
         ("expired itself", mid(), odd_leaf().expired(), "tls_expired"),
         ("wrong host", mid(), odd_leaf().with("subjectAltName=DNS:x.test"), "tls_hostname"),

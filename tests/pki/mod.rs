@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -287,6 +287,8 @@ impl Pki {
         request.extend(["-x509", "-days", "365", "-out", text(&issued.certificate)]);
         if !order.version1 {
             request.extend(["-extensions", "v3"]);
+        } else if wants_version1_said() {
+            request.push("-x509v1");
         }
         if let Some(issuer) = issuer {
             request.extend(["-CA", text(&issuer.certificate), "-CAkey", text(&issuer.key)]);
@@ -324,6 +326,15 @@ impl Drop for Pki {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ours")
+}
+
+/// Later than 3.0 version 3 is the default even without extensions.
+fn wants_version1_said() -> bool {
+    static SAID: OnceLock<bool> = OnceLock::new();
+    *SAID.get_or_init(|| {
+        let output = Command::new("openssl").args(["req", "-help"]).output().expect("openssl runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).contains("-x509v1")
+    })
 }
 
 fn openssl(words: &[&str]) {

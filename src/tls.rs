@@ -1,5 +1,16 @@
 //! TLS as bytes in and bytes out: sessions, what certificates say, and the verdict on them. No socket, no file, no clock.
 
+pub mod certificate;
+pub mod chain;
+pub mod client_verify;
+pub mod constraints;
 pub mod context;
 pub mod failure;
+pub mod host;
+pub mod java;
+pub mod notes;
+pub mod refusal;
 pub mod session;
+pub mod signatures;
+pub mod trust;
+pub mod verify;

@@ -36,6 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pkcs5", &["keystore"]),
     ("base64ct", &["keystore"]),
     ("x509_parser", &["tls", "keystore"]),
+    ("webpki", &["tls"]),
 ];
 
 fn complaints(check: impl Fn(&source::File) -> Vec<String>) -> Vec<String> {

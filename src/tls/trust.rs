@@ -5,8 +5,8 @@
 //! Peer       trusted as it is, for whatever host it names, and as a client
 //! Planted    trusted as it is, for the host of its alias and the hosts it names; never as a client
 //! ```
-//! Java makes an anchor of every entry. That would let whoever once got a certificate planted by
-//! `x-reload-httpclient` speak for every host and come in as a client, so what has the looks of such an entry is
+//! Java asks only whether an entry may issue. That would let whoever once got a certificate planted by
+//! `x-reload-httpclient` speak for every host, or come in as a client, so what has the looks of such an entry is
 //! held to them; see [`standing`].
 
 use std::collections::BTreeMap;
@@ -35,8 +35,7 @@ impl Standing {
     }
 }
 
-/// Whom the entry `alias` vouches for. The store holds nothing else to go by, so this survives a restart, and it
-/// depends on nothing that the certificate could claim to get *more* than a pin:
+/// Whom the entry `alias` vouches for. The store holds nothing else to go by, so this survives a restart:
 ///
 /// - an entry is planted when subjectAltName names its alias: neither authorities nor clients name hosts;
 /// - and when its alias is a host that is no ordinary word (dotted and not a file name, an address, `localhost`),

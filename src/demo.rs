@@ -3,6 +3,7 @@
 
 use crate::cli::Arguments;
 use crate::config::sources::Effective;
+use crate::credentials::load::Credentials;
 use crate::server::Server;
 use crate::server::maxima::{Machine, Maxima};
 use std::fmt::Write as _;
@@ -19,6 +20,7 @@ pub fn prepare(arguments: &mut Arguments) {
     for (key, value) in [
         ("server.address", "127.0.0.1"),
         ("server.port", "0"),
+        ("server.ssl.enabled", "false"),
         ("server.workers", "1"),
         ("proxy.ip.allow", "127.0.0.1"),
         ("proxy.target.allow", "127.0.0.1"),
@@ -31,14 +33,14 @@ pub fn prepare(arguments: &mut Arguments) {
 ///
 /// # Errors
 /// A sentence that says what stood in the way.
-pub fn run(effective: &Effective) -> Result<(), String> {
-    let text = show(effective)?;
+pub fn run(effective: &Effective, credentials: &Credentials) -> Result<(), String> {
+    let text = show(effective, credentials)?;
     io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot print: {error}"))
 }
 
-fn show(effective: &Effective) -> Result<String, String> {
+fn show(effective: &Effective, credentials: &Credentials) -> Result<String, String> {
     let maxima = Maxima::compute(effective, &Machine::look())?;
-    let server = Server::start(effective, &maxima)?;
+    let server = Server::start(effective, credentials, &maxima)?;
     let proxy = server.addresses()[0];
     let origin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| cannot("open the origin", &e))?;
     let target = origin.local_addr().map_err(|e| cannot("open the origin", &e))?;

@@ -46,6 +46,7 @@ pub mod worker;
 
 pub mod cli;
 pub mod config;
+pub mod credentials;
 pub mod demo;
 pub mod keystore;
 pub mod listener;

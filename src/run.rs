@@ -7,6 +7,7 @@ use crate::config::files;
 use crate::config::reading::Inputs;
 use crate::config::registry;
 use crate::config::sources::{Effective, Level};
+use crate::credentials::load::{self, Credentials};
 use crate::demo;
 use crate::keystore::list::list;
 use crate::logging::{self, FILE_NAME, LEVEL, Levels};
@@ -22,6 +23,7 @@ use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -70,8 +72,9 @@ fn report(result: Result<(), String>) -> ExitCode {
 }
 
 fn check(arguments: Arguments) -> ExitCode {
-    let effective = Effective::load(&Inputs::of_process(arguments));
-    let mut text = banner::report(&effective);
+    let mut effective = Effective::load(&Inputs::of_process(arguments));
+    let credentials = load::judge(&mut effective, &Arc::default());
+    let mut text = banner::report(&effective, credentials.as_ref());
     let computed = Maxima::compute(&effective, &Machine::look());
     let mut sound = !effective.has_errors();
     match &computed {
@@ -118,11 +121,14 @@ fn maxima_line(maxima: &Maxima) -> String {
     )
 }
 
-/// Reads the configuration; the errors, all at once, end the start.
-fn load(arguments: Arguments) -> Result<Effective, String> {
-    let effective = Effective::load(&Inputs::of_process(arguments));
-    if !effective.has_errors() {
-        return Ok(effective);
+/// Reads the configuration and the stores it names; the errors, all at once, end the start.
+fn read(arguments: Arguments) -> Result<(Effective, Credentials), String> {
+    let mut effective = Effective::load(&Inputs::of_process(arguments));
+    let credentials = load::judge(&mut effective, &Arc::default());
+    if !effective.has_errors()
+        && let Some(credentials) = credentials
+    {
+        return Ok((effective, credentials));
     }
     let errors = effective.problems.iter().filter(|problem| problem.level == Level::Error);
     Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -136,20 +142,21 @@ fn start_log(effective: &Effective) -> Result<(), String> {
 
 fn show(mut arguments: Arguments) -> Result<(), String> {
     demo::prepare(&mut arguments);
-    demo::run(&load(arguments)?)
+    let (effective, credentials) = read(arguments)?;
+    demo::run(&effective, &credentials)
 }
 
 fn serve(arguments: Arguments) -> Result<(), String> {
     logging::catch_panics();
-    let effective = load(arguments)?;
+    let (effective, credentials) = read(arguments)?;
     let maxima = Maxima::compute(&effective, &Machine::look())?;
     // Signals are caught before any thread could be hit by one.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])
         .map_err(|error| format!("signals cannot be caught: {error}"))?;
     let _lock = effective.value(&PID_FILE)?.map(|path| PidFile::take(&path)).transpose()?;
     start_log(&effective)?;
-    let server = Server::start(&effective, &maxima)?;
-    announce(&effective, &maxima, &server);
+    let server = Server::start(&effective, &credentials, &maxima)?;
+    announce(&effective, &credentials, &maxima, &server);
     let phase = effective.value(&SHUTDOWN_PHASE)?.duration();
     if let Some(path) = effective.value(&READY_FILE)? {
         write_ready(&path, &server, phase)?;
@@ -158,13 +165,14 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         .map_err(|error| format!("the proxy has ended: {error}"))
 }
 
-fn announce(effective: &Effective, maxima: &Maxima, server: &Server) {
+fn announce(effective: &Effective, credentials: &Credentials, maxima: &Maxima, server: &Server) {
     for problem in &effective.problems {
         let level = if problem.level == Level::Warning { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{problem}");
     }
-    let listeners = server.addresses().iter().map(|address| format!("forward {address}")).collect();
-    for line in banner(listeners, &maxima_line(maxima), effective) {
+    let tls = if credentials.inbound.is_some() { ", TLS" } else { "" };
+    let listeners = server.addresses().iter().map(|address| format!("forward {address}{tls}")).collect();
+    for line in banner(listeners, &maxima_line(maxima), effective, credentials) {
         log::info!("{line}");
     }
 }

@@ -4,6 +4,7 @@ pub mod mailbox;
 pub mod maxima;
 mod seat;
 
+use crate::credentials::load::Credentials;
 use crate::engine::Config;
 use crate::listener;
 use crate::permits::Permits;
@@ -77,8 +78,12 @@ impl Server {
     ///
     /// # Errors
     /// A sentence that says what stands in the way.
-    pub fn start(source: &impl Source, maxima: &Maxima) -> Result<Self, String> {
-        let config = Arc::new(Config::from(source, maxima.limits)?);
+    pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
+        let config = Arc::new(Config {
+            inbound: credentials.inbound.clone(),
+            targets: Arc::clone(&credentials.targets),
+            ..Config::from(source, maxima.limits)?
+        });
         let listeners = listener::open(
             source.value(&listener::ADDRESS)?,
             source.value(&listener::PORT)?,

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use apim_proxy::cli::{self, Command};
 use apim_proxy::config::reading::Inputs;
 use apim_proxy::config::sources::Effective;
 use apim_proxy::config::{banner, registry};
+use apim_proxy::credentials::load::{self, Credentials};
 
 /// A folder laid out as `/app/apim-proxy`, removed when dropped.
 struct Installation(PathBuf);
@@ -39,12 +41,14 @@ impl Installation {
     fn load_in(&self, folder: &str, line: &str, environment: &[(&str, &str)]) -> Effective {
         let words = line.split_whitespace().map(str::to_owned);
         let Ok(Command::Run(arguments)) = cli::parse(words) else { panic!("{line} does not run") };
-        Effective::load(&Inputs {
+        let mut effective = Effective::load(&Inputs {
             arguments,
             environment: environment.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect(),
             working_folder: self.0.join(folder),
             program_folder: self.0.join("bin"),
-        })
+        });
+        load::judge(&mut effective, &Arc::default());
+        effective
     }
 
     fn load(&self, line: &str) -> Effective {
@@ -111,8 +115,8 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
             later.to_owned()
         ]
     );
-    assert!(banner::report(&before).contains("server.ssl.key-store-password = ******"));
-    assert!(!banner::report(&before).contains("changeme"));
+    assert!(banner::report(&before, None).contains("server.ssl.key-store-password = ******"));
+    assert!(!banner::report(&before, None).contains("changeme"));
 
     app.write("conf/client-prod.jks", "");
     app.write("cacerts", "");
@@ -188,26 +192,30 @@ fn every_problem_is_named_at_once_with_its_place() {
 #[test]
 fn protection_this_build_lacks_ends_the_start() {
     for (text, begins) in [
-        ("server.ssl.enabled=on", "server.ssl.enabled=on is refused: this build has no TLS listener"),
+        (
+            "server.ssl.enabled=on",
+            "server.ssl.enabled=on switches the TLS listener on, which needs server.ssl.key-store,",
+        ),
         (
             "server.ssl.client-auth=none",
-            "server.ssl.client-auth=none switches the TLS listener on, because any",
+            "server.ssl.client-auth=none switches the TLS listener on, which needs",
         ),
         (
             "server.ssl.key-password=x",
-            "server.ssl.key-password=****** switches the TLS listener on, because any",
+            "server.ssl.key-password=****** switches the TLS listener on, which needs",
         ),
-        ("server.ssl.unheard-of=x", "server.ssl.unheard-of switches the TLS listener on, because any"),
+        ("server.ssl.unheard-of=x", "server.ssl.unheard-of switches the TLS listener on, which needs"),
         (
-            "proxy.ssl.client.enabled=TRUE",
-            "proxy.ssl.client.enabled=TRUE is refused: this build has no TLS towards",
+            "server.ssl.enabled=false\nserver.ssl.certificate-private-key=k",
+            "server.ssl.certificate-private-key=k needs its",
         ),
+        ("proxy.targets[0].key-alias=a", "proxy.targets[0].match is missing:"),
         ("proxy.ip.trusted-proxies=10.0.0.0/8", "proxy.ip.trusted-proxies=10.0.0.0/8 is refused:"),
         ("proxy.protocol=on", "proxy.protocol=on is refused:"),
         ("proxy.target.deny=*", "proxy.target.deny=* is refused:"),
         ("proxy.target.default=deny", "proxy.target.default=deny is refused:"),
         ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is refused:"),
-        ("proxy.targets[0].match=a", "proxy.targets[0].match=a is refused:"),
+        ("proxy.targets[0].match=a:0", "proxy.targets[0].match=a:0 is not a host,"),
         ("proxy.reverse.ssl.port=443", "proxy.reverse.ssl.port=443 is refused:"),
         ("proxy.forward.forms=connect", "proxy.forward.forms=connect leaves out header,"),
         (
@@ -224,7 +232,7 @@ fn protection_this_build_lacks_ends_the_start() {
         assert!(effective.has_errors(), "{text}");
         let sentences: Vec<_> =
             effective.problems.iter().map(|p| format!("{} {}", p.subject, p.what)).collect();
-        assert!(sentences.len() == 1 && sentences[0].starts_with(begins), "{text}: {sentences:?}");
+        assert!(sentences[0].starts_with(begins), "{text}: {sentences:?}");
     }
 }
 
@@ -238,15 +246,7 @@ fn the_same_keys_at_their_defaults_start() {
     let effective = app.load("");
     assert_eq!(app.problems(&effective), [""; 0]);
     let waiting: Vec<&str> = effective.not_active_yet().collect();
-    assert_eq!(
-        waiting,
-        [
-            "management.server.port",
-            "proxy.forward.forms",
-            "server.forward-headers-strategy",
-            "server.ssl.client-auth"
-        ]
-    );
+    assert_eq!(waiting, ["management.server.port", "proxy.forward.forms", "server.forward-headers-strategy"]);
 }
 
 #[test]
@@ -387,7 +387,12 @@ fn the_banner_names_maxima_risks_and_what_waits() {
     let app =
         Installation::with("proxy.ssl.client.verifyHostname=no\nlogging.file.name=a.log\nserver.prot=1");
     assert_eq!(
-        banner::banner(vec!["forward 0.0.0.0:9000".to_owned()], "maxima: 2 workers", &app.load("")),
+        banner::banner(
+            vec!["forward 0.0.0.0:9000".to_owned()],
+            "maxima: 2 workers",
+            &app.load(""),
+            &Credentials::default()
+        ),
         [
             format!("apim-proxy {}", env!("CARGO_PKG_VERSION")),
             "listener forward 0.0.0.0:9000".to_owned(),
@@ -407,7 +412,7 @@ fn the_report_shows_origin_defaults_and_no_secret() {
         "server.ssl.enabled=false\nserver.ssl.key-store-password=hush\nserver.ssl.certificate-private-key=\
          -----BEGIN PRIVATE KEY-----hush\n",
     );
-    let report = banner::report(&app.load("--server.port=1"));
+    let report = banner::report(&app.load("--server.port=1"), None);
     for line in [
         "server.port = 1 [command line]\n",
         "server.ssl.key-store-password = ****** [conf/application.properties:2] (not active yet)\n",

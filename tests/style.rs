@@ -30,7 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("simplelog", &["logging"]),
     ("signal_hook", &["run"]),
     ("signal_hook_mio", &["run"]),
-    ("rustls", &["tls", "keystore"]),
+    ("rustls", &["tls", "keystore", "credentials"]),
     ("aws_lc_rs", &["tls", "keystore"]),
     ("p12_keystore", &["keystore"]),
     ("pkcs5", &["keystore"]),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::config::registry;
 use crate::config::sources::Effective;
+use crate::credentials::load::Credentials;
 use crate::setting::Standing;
 use crate::value;
 
@@ -52,12 +53,28 @@ const RISKS: [Risk; 6] = [
 
 /// The start banner, one line an item: version, listeners, maxima, risky settings, keys without effect yet, unknown
 /// keys.
-pub fn banner(listeners: Vec<String>, maxima: &str, effective: &Effective) -> Vec<String> {
+pub fn banner(
+    listeners: Vec<String>,
+    maxima: &str,
+    effective: &Effective,
+    credentials: &Credentials,
+) -> Vec<String> {
     let mut lines = vec![format!("apim-proxy {}", env!("CARGO_PKG_VERSION"))];
     lines.extend(listeners.into_iter().map(|listener| format!("listener {listener}")));
     lines.push(maxima.to_owned());
+    lines.extend(identities(credentials));
     lines.extend(remarks(effective));
+    lines.extend(credentials.remarks.iter().cloned());
     lines
+}
+
+/// A line for each certificate of ours.
+fn identities(credentials: &Credentials) -> impl Iterator<Item = String> {
+    credentials.own.iter().map(|own| {
+        let until = time::OffsetDateTime::from_unix_timestamp(own.not_after).map(time::OffsetDateTime::date);
+        let until = until.map_or_else(|_| "an unknown day".to_owned(), |day| day.to_string());
+        format!("certificate {} of {}: {}, until {until}", own.alias, own.key, own.subject)
+    })
 }
 
 /// Risky settings, keys without effect yet, and unknown keys, one sentence each.
@@ -86,7 +103,7 @@ fn shown<'a>(effective: &'a Effective, key: &str) -> &'a str {
 }
 
 /// What `check` prints: files, what is set and where, defaults, remarks, and every problem.
-pub fn report(effective: &Effective) -> String {
+pub fn report(effective: &Effective, credentials: Option<&Credentials>) -> String {
     let mut out = String::new();
     for file in &effective.files {
         let _ = writeln!(out, "# file {}", file.display());
@@ -110,6 +127,15 @@ pub fn report(effective: &Effective) -> String {
     let _ = writeln!(out, "\n# remarks");
     for line in remarks(effective) {
         let _ = writeln!(out, "{line}");
+    }
+    for line in credentials.iter().flat_map(|credentials| &credentials.remarks) {
+        let _ = writeln!(out, "{line}");
+    }
+    if let Some(credentials) = credentials.filter(|credentials| !credentials.own.is_empty()) {
+        let _ = writeln!(out, "\n# certificates");
+        for line in identities(credentials) {
+            let _ = writeln!(out, "{line}");
+        }
     }
     let _ = writeln!(out, "\n# problems");
     for problem in &effective.problems {

@@ -8,5 +8,3 @@
 pub mod logging;
 pub mod proxy;
 pub mod spring;
-pub mod targets;
-pub mod tls;

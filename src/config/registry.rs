@@ -5,8 +5,9 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use crate::config::later::{logging, proxy, spring, targets, tls};
+use crate::config::later::{logging, proxy, spring};
 use crate::config::spring::Names;
+use crate::credentials::{settings as tls, targets};
 use crate::setting::{AnySetting, Standing};
 use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
 

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use crate::config::files::Search;
 use crate::config::reading::{Inputs, Reading};
 use crate::config::rules;
+use crate::config::spring::uniform;
+use crate::credentials::settings as tls;
 use crate::setting::{AnySetting, Setting, Source, Standing};
 use crate::value;
 
@@ -178,10 +180,33 @@ impl Effective {
         members.map(|(key, entry)| (key.as_str(), (setting.parse)(&entry.text)))
     }
 
+    /// The text of `key`, placeholders replaced, if some source sets it to anything.
+    pub fn set(&self, key: &str) -> Option<&str> {
+        self.entries.get(key).map(|entry| entry.text.as_str()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The key that switches the TLS listener on although nobody said so: the first of `server.ssl.*`, while
+    /// `server.ssl.enabled` is absent.
+    pub fn implied_tls(&self) -> Option<String> {
+        let enabled = tls::ENABLED.key;
+        if self.set(enabled).is_some() {
+            return None;
+        }
+        let known = self.entries.keys().map(String::as_str);
+        let mut keys = known.chain(self.unknown.iter().map(|unknown| unknown.key.as_str()));
+        keys.find(|key| *key != enabled && uniform(key).starts_with("server.ssl.")).map(str::to_owned)
+    }
+
     /// Keys that are set, differ from their default and have no effect yet.
     pub fn not_active_yet(&self) -> impl Iterator<Item = &str> {
         let set = self.entries.iter().filter(|(_, entry)| entry.setting.standing() == Standing::NotYet);
         set.filter(|(_, entry)| differs_from_default(entry)).map(|(key, _)| key.as_str())
+    }
+
+    /// Adds what is wrong with what `key` leads to.
+    pub fn add_error(&mut self, key: &str, what: String) {
+        self.complain(Level::Error, key, what);
+        self.problems.sort_by_key(|problem| std::cmp::Reverse(problem.level));
     }
 
     /// Adds a problem with the value of `key`.

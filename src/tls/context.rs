@@ -1,10 +1,25 @@
 //! What sessions are made from: the TLS of a listener, and the TLS towards one kind of target.
 
 use crate::fault::What;
+use crate::tls::client_verify::ClientVerifier;
+use crate::tls::identity::Identity;
 use crate::tls::session::Session;
+use crate::tls::suites::{self, TlsVersion};
+use crate::tls::verify::ServerVerifier;
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::ServerName;
+use rustls::server::{NoClientAuth, ServerSessionMemoryCache};
 use rustls::{ClientConfig, ServerConfig};
 use std::sync::Arc;
+
+/// Sessions of clients without tickets that are remembered, for each listener.
+const SERVER_SESSIONS: usize = 2048;
+/// Session tickets that rustls keeps of one origin; its bound counts tickets.
+const TICKETS_PER_ORIGIN: usize = 8;
+/// Origins whose sessions are remembered, for each kind of target.
+pub const ORIGINS_REMEMBERED: usize = 2000;
 
 /// The TLS of a listener.
 #[derive(Clone, Debug)]
@@ -14,6 +29,30 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// A listener that shows `identity`. Its ticket keys are its own, so that no session is resumed where other clients
+    /// are let in; a listener made anew has new ones.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn new(
+        identity: Arc<Identity>,
+        clients: Option<Arc<ClientVerifier>>,
+        versions: &[TlsVersion],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(&suites::versions(versions))
+            .map_err(|_| "the cipher suites and the TLS versions have nothing in common".to_owned())?;
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
+        };
+        let mut config = builder.with_cert_resolver(identity);
+        config.ticketer = Ticketer::new().map_err(|error| format!("no ticket keys can be made: {error}"))?;
+        config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
+        Ok(Self { config: Arc::new(config) })
+    }
+
     /// The session of a client that has just connected.
     ///
     /// # Errors
@@ -29,9 +68,36 @@ impl Inbound {
 pub struct Outbound {
     /// Identity, verifier, versions, suites, session cache.
     pub config: Arc<ClientConfig>,
+    /// Judges resumed sessions again.
+    verifier: Arc<ServerVerifier>,
 }
 
 impl Outbound {
+    /// TLS that shows `identity`, if there is one, and judges with `verifier`; sessions of so many `origins` are
+    /// remembered.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn new(
+        identity: Option<Arc<Identity>>,
+        verifier: Arc<ServerVerifier>,
+        versions: &[TlsVersion],
+        provider: &Arc<CryptoProvider>,
+        origins: usize,
+    ) -> Result<Self, String> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_protocol_versions(&suites::versions(versions))
+            .map_err(|_| "the cipher suites and the TLS versions have nothing in common".to_owned())?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let mut config = match identity {
+            Some(identity) => builder.with_client_cert_resolver(identity),
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = Resumption::in_memory_sessions(TICKETS_PER_ORIGIN * origins);
+        Ok(Self { config: Arc::new(config), verifier })
+    }
+
     /// The session of a connection to `host`, a name or an IP literal without brackets.
     ///
     /// # Errors
@@ -40,12 +106,15 @@ impl Outbound {
         Session::connect(&self.config, server_name(host)?)
     }
 
-    /// Checks what the handshake of a resumed session did not.
+    /// Checks what the handshake of a resumed session did not: name, pin, dates and SERIALNUMBER of the certificate
+    /// that the first handshake was about.
     ///
     /// # Errors
     /// Why the certificate of the target is refused now.
-    pub fn recheck(&self, _session: &Session, host: &str) -> Result<(), What> {
-        server_name(host).map(|_| ())
+    pub fn recheck(&self, session: &Session, host: &str) -> Result<(), What> {
+        let now = self.config.time_provider.current_time().ok_or(What::TlsFailed)?;
+        let name = server_name(host)?;
+        self.verifier.recheck(session.peer_certificates(), &name, now).map_err(|refusal| refusal.what())
     }
 }
 

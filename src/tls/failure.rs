@@ -1,12 +1,15 @@
 //! What a failed TLS connection means to an exchange: one clear code for each cause.
 
 use crate::fault::What;
-use rustls::{AlertDescription as Alert, CertificateError, Error};
+use crate::tls::refusal::certificate_fault;
+use rustls::{AlertDescription as Alert, Error};
 
 /// The fault of a connection to a target. Certificates are judged elsewhere; this is for what rustls itself says.
 pub fn of_target(error: &Error) -> What {
+    if let Some(what) = certificate_fault(error) {
+        return what;
+    }
     match error {
-        Error::InvalidCertificate(certificate) => of_certificate(certificate),
         Error::PeerIncompatible(_) => What::TlsProtocol,
         Error::AlertReceived(alert) => match alert {
             Alert::CertificateRequired => What::TlsClientCertRequired,
@@ -26,25 +29,11 @@ pub fn of_target(error: &Error) -> What {
     }
 }
 
-fn of_certificate(error: &CertificateError) -> What {
-    match error {
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => What::TlsExpired,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            What::TlsHostname
-        }
-        CertificateError::UnknownIssuer => What::TlsUntrusted,
-        CertificateError::BadSignature => What::TlsFailed,
-        _ => What::TlsCertificate,
-    }
-}
-
 /// The fault of a client's connection.
 pub fn of_client(error: &Error) -> What {
     match error {
-        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => What::ClientCertRejected,
+        Error::NoCertificatesPresented => What::ClientCertRejected,
+        error if certificate_fault(error).is_some() => What::ClientCertRejected,
         _ => What::ClientTlsFailed,
     }
 }

@@ -3,6 +3,7 @@
 use crate::origin::Origin;
 use crate::process::{PATIENCE, Proxy, Rude, until};
 use crate::raw::{Client, Lack};
+use apim_proxy::credentials::load::Credentials;
 use apim_proxy::server::Server;
 use apim_proxy::server::maxima::{Machine, Maxima};
 use apim_proxy::setting::Source;
@@ -30,7 +31,7 @@ impl Source for Settings {
 fn server(settings: &'static [(&'static str, &'static str)]) -> Server {
     let settings = Settings(settings);
     let maxima = Maxima::compute(&settings, &Machine::look()).expect("the machine is large enough");
-    Server::start(&settings, &maxima).expect("a port is free")
+    Server::start(&settings, &Credentials::default(), &maxima).expect("a port is free")
 }
 
 /// The end of a server inside the test.

@@ -8,6 +8,7 @@ use crate::transcript::{self, Act, Party, Step, Transcript};
 use apim_proxy::cli::Arguments;
 use apim_proxy::config::reading::Inputs;
 use apim_proxy::config::sources::Effective;
+use apim_proxy::credentials::load::Credentials;
 use apim_proxy::server::Server;
 use apim_proxy::server::maxima::{Machine, Maxima};
 use apim_proxy::stats::Counter;
@@ -208,7 +209,7 @@ fn start(transcript: &Transcript, names: &BTreeMap<String, String>) -> Result<Se
         return Err(format!("the settings are refused: {:?} {:?}", effective.problems, effective.unknown));
     }
     let machine = Machine { cores: 1, files: 4096, memory: 256 << 20 };
-    Server::start(&effective, &Maxima::compute(&effective, &machine)?)
+    Server::start(&effective, &Credentials::default(), &Maxima::compute(&effective, &machine)?)
 }
 
 fn name(names: &mut BTreeMap<String, String>, role: &str, address: SocketAddr) {

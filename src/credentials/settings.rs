@@ -1,9 +1,11 @@
 //! TLS both ways: `server.ssl.*` and `proxy.ssl.client.*`.
 
-use serde::Deserialize;
-
 use crate::setting::{AnySetting, Setting, Standing};
+use crate::time::Millis;
+use crate::tls::suites::{self, TlsVersion};
+use crate::tls::verify::SerialCheck;
 use crate::value::{self, ClientAuth};
+use rustls::SupportedCipherSuite;
 
 /// Every setting of this file, in the order people read them.
 pub static ALL: &[&dyn AnySetting] = &[
@@ -32,22 +34,18 @@ pub static ALL: &[&dyn AnySetting] = &[
     &TLS_VERSION,
     &COMPAT,
     &SERIAL_NUMBER,
+    &POST_QUANTUM,
+    &RELOAD_INTERVAL,
 ];
 
-/// Keys whose value is a file that must exist when it is named.
-pub static STORES: &[&Setting<String>] =
-    &[&KEY_STORE, &TRUST_STORE, &CERTIFICATE, &CERTIFICATE_PRIVATE_KEY, &TRUST_CERTIFICATE];
-
-const NO_LISTENER: &str = "this build has no TLS listener, and serving plain text instead would be worse; write server.ssl.enabled=false";
-
-/// A text that this build only stores.
-pub(super) const fn later(key: &'static str, default: &'static str, doc: &'static str) -> Setting<String> {
-    Setting::new(key, default, value::text, doc).standing(Standing::NotYet)
+/// A text; empty is unset.
+pub(super) const fn text(key: &'static str, default: &'static str, doc: &'static str) -> Setting<String> {
+    Setting::new(key, default, value::text, doc)
 }
 
-/// A password that this build only stores.
+/// A password, blanks included.
 pub(super) const fn password(key: &'static str, doc: &'static str) -> Setting<String> {
-    Setting::new(key, "", value::verbatim, doc).standing(Standing::NotYet).secret()
+    Setting::new(key, "", value::verbatim, doc).secret()
 }
 
 /// Whether the forward listener speaks TLS.
@@ -56,8 +54,7 @@ pub static ENABLED: Setting<bool> = Setting::new(
     "false",
     value::boolean,
     "Whether `server.port` speaks TLS. Absent while any other `server.ssl.*` key is set, it is on (Spring Boot's rule).",
-)
-.standing(Standing::Refused(NO_LISTENER));
+);
 
 /// What the TLS listener asks of clients.
 pub static CLIENT_AUTH: Setting<ClientAuth> = Setting::new(
@@ -65,11 +62,10 @@ pub static CLIENT_AUTH: Setting<ClientAuth> = Setting::new(
     "none",
     value::client_auth,
     "Whether clients must (`need`) or may (`want`) show a certificate, or are not asked (`none`).",
-)
-.standing(Standing::NotYet);
+);
 
 /// The store of our own key.
-pub static KEY_STORE: Setting<String> = later(
+pub static KEY_STORE: Setting<String> = text(
     "server.ssl.key-store",
     "",
     "Our certificate and key, inbound and outbound: a JKS, PKCS12 or PEM file (`file:/abs`, `file:rel`, a path, `classpath:x`).",
@@ -79,7 +75,7 @@ pub static KEY_STORE_PASSWORD: Setting<String> =
     password("server.ssl.key-store-password", "Password of the key store.");
 /// Its type, which its content decides.
 pub static KEY_STORE_TYPE: Setting<String> =
-    later("server.ssl.key-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.");
+    text("server.ssl.key-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.");
 /// A Java word without meaning here.
 pub static KEY_STORE_PROVIDER: Setting<String> = Setting::new(
     "server.ssl.key-store-provider",
@@ -93,9 +89,9 @@ pub static KEY_PASSWORD: Setting<String> =
     password("server.ssl.key-password", "Password of the key within the store; the store's own when unset.");
 /// Which key of the store.
 pub static KEY_ALIAS: Setting<String> =
-    later("server.ssl.key-alias", "", "Which key of the store is ours; the first when unset.");
+    text("server.ssl.key-alias", "", "Which key of the store is ours; the first when unset.");
 /// The store of those we trust.
-pub static TRUST_STORE: Setting<String> = later(
+pub static TRUST_STORE: Setting<String> = text(
     "server.ssl.trust-store",
     "",
     "Certificates we trust, inbound and outbound; the system's roots when unset. Locations as for the key store.",
@@ -104,11 +100,8 @@ pub static TRUST_STORE: Setting<String> = later(
 pub static TRUST_STORE_PASSWORD: Setting<String> =
     password("server.ssl.trust-store-password", "Password of the trust store.");
 /// Its type, which its content decides.
-pub static TRUST_STORE_TYPE: Setting<String> = later(
-    "server.ssl.trust-store-type",
-    "",
-    "JKS or PKCS12; the file's content decides, whatever this says.",
-);
+pub static TRUST_STORE_TYPE: Setting<String> =
+    text("server.ssl.trust-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.");
 /// A Java word without meaning here.
 pub static TRUST_STORE_PROVIDER: Setting<String> = Setting::new(
     "server.ssl.trust-store-provider",
@@ -119,12 +112,12 @@ pub static TRUST_STORE_PROVIDER: Setting<String> = Setting::new(
 .standing(Standing::NoEffect);
 /// Our certificate as PEM.
 pub static CERTIFICATE: Setting<String> =
-    later("server.ssl.certificate", "", "Our certificate chain as a PEM file, instead of a key store.");
+    text("server.ssl.certificate", "", "Our certificate chain as a PEM file, instead of a key store.");
 /// Our key as PEM.
 pub static CERTIFICATE_PRIVATE_KEY: Setting<String> =
-    later("server.ssl.certificate-private-key", "", "The PEM file of the certificate's key.");
+    text("server.ssl.certificate-private-key", "", "The PEM file of the certificate's key.");
 /// Trusted certificates as PEM.
-pub static TRUST_CERTIFICATE: Setting<String> = later(
+pub static TRUST_CERTIFICATE: Setting<String> = text(
     "server.ssl.trust-certificate",
     "",
     "Certificates we trust as a PEM file, instead of a trust store.",
@@ -138,25 +131,28 @@ pub static TRUST_CERTIFICATE_PRIVATE_KEY: Setting<String> = Setting::new(
 )
 .standing(Standing::NoEffect);
 /// Java's protocol family.
-pub static PROTOCOL: Setting<String> = later(
+pub static PROTOCOL: Setting<String> = text(
     "server.ssl.protocol",
     "TLS",
     "Java's protocol family; `server.ssl.enabled-protocols` names the versions.",
 );
 /// Versions of the TLS listener.
-pub static ENABLED_PROTOCOLS: Setting<Vec<String>> = Setting::new(
+pub static ENABLED_PROTOCOLS: Setting<Vec<TlsVersion>> = Setting::new(
     "server.ssl.enabled-protocols",
     "TLSv1.2,TLSv1.3",
-    value::list,
+    tls_versions,
     "TLS versions of the listener, as a comma list.",
-)
-.standing(Standing::NotYet);
+);
 /// Cipher suites of the TLS listener.
-pub static CIPHERS: Setting<Vec<String>> =
-    Setting::new("server.ssl.ciphers", "", value::list, "Cipher suites of the listener, as a comma list.")
-        .standing(Standing::NotYet);
+pub static CIPHERS: Setting<Vec<SupportedCipherSuite>> = Setting::new(
+    "server.ssl.ciphers",
+    "",
+    suites::parse,
+    "Cipher suites of the listener, as a comma list of Java's or OpenSSL's names; those that nobody speaks any more are \
+     left out. Empty: all.",
+);
 /// What to run after the trust store was changed.
-pub static RELOAD_SHELL: Setting<String> = later(
+pub static RELOAD_SHELL: Setting<String> = text(
     "server.ssl.reloadShell",
     "",
     "Command that `x-reload-httpclient` runs in the trust store's folder after writing `newCert.crt`.",
@@ -168,65 +164,63 @@ pub static VALIDATE_CERTIFICATE: Setting<bool> = Setting::new(
     "true",
     value::boolean,
     "Whether the certificates of `https` targets are checked against the trust store.",
-)
-.standing(Standing::NotYet);
+);
 /// Whether targets' names are checked.
 pub static VERIFY_HOSTNAME: Setting<bool> = Setting::new(
     "proxy.ssl.client.verifyHostname",
     "true",
     value::boolean,
     "Whether a target's certificate must name its host (the legacy never checked).",
-)
-.standing(Standing::NotYet);
+);
 /// Versions towards targets.
 pub static TLS_VERSION: Setting<Vec<TlsVersion>> = Setting::new(
     "proxy.ssl.client.tls-version",
     "TLSv1.2,TLSv1.3",
     tls_versions,
     "TLS versions towards targets: `TLSv1.2`, `TLSv1.3` or both, as a comma list.",
-)
-.standing(Standing::NotYet);
+);
 /// Whether certificates only Java accepts pass.
-pub static COMPAT: Setting<String> = Setting::new(
+pub static COMPAT: Setting<bool> = Setting::new(
     "proxy.ssl.client.compat",
     "",
     |text| match text.trim().to_ascii_lowercase().as_str() {
-        word @ ("" | "java") => Ok(word.to_owned()),
+        "" => Ok(false),
+        "java" => Ok(true),
         _ => Err("is not java; leave it empty for the strict rules".to_owned()),
     },
     "`java` also accepts certificates that Java accepts and strict verifiers refuse.",
-)
-.standing(Standing::NotYet);
-
-/// What a wrong subject SERIALNUMBER of a target leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SerialNumberCheck {
-    /// It is not looked at.
-    Off,
-    /// It is logged.
-    Report,
-    /// It ends the handshake.
-    Enforce,
-}
+);
 
 /// Whether targets must show the SERIALNUMBER configured for them.
-pub static SERIAL_NUMBER: Setting<SerialNumberCheck> = Setting::new(
+pub static SERIAL_NUMBER: Setting<SerialCheck> = Setting::new(
     "proxy.ssl.client.serialNumber",
     "off",
-    |text| value::choice(text).map_err(|_| "is not one of off, report, enforce".to_owned()),
+    |text| match text.trim().to_ascii_lowercase().as_str() {
+        "off" => Ok(SerialCheck::Off),
+        "report" => Ok(SerialCheck::Report),
+        "enforce" => Ok(SerialCheck::Enforce),
+        _ => Err("is not one of off, report, enforce".to_owned()),
+    },
     "What a target's wrong subject SERIALNUMBER leads to: `off`, `report` or `enforce`.",
-)
-.standing(Standing::Refused("this build does not look at the SERIALNUMBER of targets; write off"));
+);
 
-/// A TLS version we speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    V12,
-    /// RFC 8446.
-    V13,
-}
+/// Whether key exchanges are offered that a quantum computer does not break.
+pub static POST_QUANTUM: Setting<bool> = Setting::new(
+    "proxy.ssl.post-quantum",
+    "false",
+    value::boolean,
+    "Whether the hybrid key exchange X25519MLKEM768 is offered first, both ways; it makes handshakes larger than old \
+     middleboxes bear.",
+);
+
+/// How often the files of keys and certificates are looked at.
+pub static RELOAD_INTERVAL: Setting<Millis> = Setting::new(
+    "proxy.ssl.reload-interval",
+    "10s",
+    value::timeout,
+    "How often stores and PEM files are looked at for changes (Spring duration: a plain number is milliseconds; 0 or -1 = \
+     only on SIGHUP).",
+);
 
 /// A comma list of Java's names; the legacy found a wrong one at the first request, we find it at start.
 pub(super) fn tls_versions(text: &str) -> Result<Vec<TlsVersion>, String> {

@@ -1,8 +1,10 @@
 //! Identity, trust and limits of single targets: `proxy.targets[N].*`.
 
-use crate::config::later::tls::{TlsVersion, later, password, tls_versions};
-use crate::setting::{AnySetting, Setting, Standing};
+use crate::credentials::settings::{password, text, tls_versions};
+use crate::policy::targets::Match;
+use crate::setting::{AnySetting, Setting};
 use crate::time::Millis;
+use crate::tls::suites::TlsVersion;
 use crate::value;
 
 /// Every setting of this file, in the order people read them.
@@ -22,19 +24,17 @@ pub static ALL: &[&dyn AnySetting] = &[
     &SERIAL_NUMBER,
 ];
 
-const NO_TARGETS: &str =
-    "this build has no identities per target, and using the common one would be worse; remove it";
-
 /// Which targets an identity is for.
-pub static MATCH: Setting<String> = later(
+pub static MATCH: Setting<Option<Match>> = Setting::new(
     "proxy.targets[N].match",
     "",
-    "Targets this entry is for: `host`, `*.suffix` or `host:port`; the first match wins.",
-)
-.standing(Standing::Refused(NO_TARGETS));
+    |text| if text.trim().is_empty() { Ok(None) } else { Match::parse(text).map(Some) },
+    "Targets this entry is for: `host`, `*.suffix` or `host:port`; the first match wins. What an entry does not set holds \
+     as it does for all targets.",
+);
 /// The key store of that identity.
 pub static KEY_STORE: Setting<String> =
-    later("proxy.targets[N].key-store", "", "Key store shown to these targets.");
+    text("proxy.targets[N].key-store", "", "Key store shown to these targets.");
 /// Its password.
 pub static KEY_STORE_PASSWORD: Setting<String> =
     password("proxy.targets[N].key-store-password", "Password of that key store.");
@@ -42,10 +42,10 @@ pub static KEY_STORE_PASSWORD: Setting<String> =
 pub static KEY_PASSWORD: Setting<String> =
     password("proxy.targets[N].key-password", "Password of the key within that store.");
 /// Which key of that store.
-pub static KEY_ALIAS: Setting<String> = later("proxy.targets[N].key-alias", "", "Key of that store.");
+pub static KEY_ALIAS: Setting<String> = text("proxy.targets[N].key-alias", "", "Key of that store.");
 /// Whom these targets are verified with.
 pub static TRUST_STORE: Setting<String> =
-    later("proxy.targets[N].trust-store", "", "Trust store these targets are verified with.");
+    text("proxy.targets[N].trust-store", "", "Trust store these targets are verified with.");
 /// Its password.
 pub static TRUST_STORE_PASSWORD: Setting<String> =
     password("proxy.targets[N].trust-store-password", "Password of that trust store.");
@@ -55,33 +55,27 @@ pub static TLS_VERSION: Setting<Vec<TlsVersion>> = Setting::new(
     "TLSv1.2,TLSv1.3",
     tls_versions,
     "TLS versions towards these targets.",
-)
-.standing(Standing::NotYet);
+);
 /// Whether these targets' names are checked.
 pub static VERIFY_HOSTNAME: Setting<bool> = Setting::new(
     "proxy.targets[N].verify-hostname",
     "true",
     value::boolean,
     "Whether their certificates must name them.",
-)
-.standing(Standing::NotYet);
+);
 /// How long a connection to them may take.
 pub static CONNECT_TIMEOUT: Setting<Millis> =
-    Setting::new("proxy.targets[N].connect-timeout", "60", value::seconds, "Connect timeout in seconds.")
-        .standing(Standing::NotYet);
+    Setting::new("proxy.targets[N].connect-timeout", "60", value::seconds, "Connect timeout in seconds.");
 /// How long they may be silent.
 pub static SOCKET_TIMEOUT: Setting<Millis> =
-    Setting::new("proxy.targets[N].socket-timeout", "60", value::seconds, "Read timeout in seconds.")
-        .standing(Standing::NotYet);
+    Setting::new("proxy.targets[N].socket-timeout", "60", value::seconds, "Read timeout in seconds.");
 /// How many connections they get.
 pub static MAX_CONNECTIONS: Setting<usize> = Setting::new(
     "proxy.targets[N].max-connections",
     "200",
     value::count,
     "Largest number of connections to each of them.",
-)
-.standing(Standing::NotYet);
+);
 /// Which SERIALNUMBER they must show.
 pub static SERIAL_NUMBER: Setting<String> =
-    later("proxy.targets[N].serial-number", "", "Subject SERIALNUMBER their certificates must carry.")
-        .standing(Standing::Refused(NO_TARGETS));
+    text("proxy.targets[N].serial-number", "", "Subject SERIALNUMBER their certificates must carry.");

@@ -152,7 +152,7 @@ impl Session {
 
     /// Why it failed, for the log.
     pub fn reason(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| error.to_string())
+        self.failure.as_ref().map(ToString::to_string)
     }
 
     /// Goes on with the handshake as far as what has arrived allows; the first call of a client begins it.
@@ -162,7 +162,7 @@ impl Session {
     pub fn shake(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<Progress, What> {
         self.feed(0, sealed, None, bufs)?;
         while !self.is_secure() {
-            let Some(len) = self.next_record(sealed)? else { return Ok(Progress::Waiting) };
+            let Some(len) = self.next_record(sealed) else { return Ok(Progress::Waiting) };
             self.feed(len, sealed, None, bufs)?;
         }
         Ok(Progress::Secure)
@@ -181,7 +181,7 @@ impl Session {
         if self.ended {
             return Ok(Opened::Ended);
         }
-        let Some(len) = self.next_record(sealed)? else { return Ok(Opened::Short) };
+        let Some(len) = self.next_record(sealed) else { return Ok(Opened::Short) };
         if plain.room_for(len).len() < len {
             return Ok(Opened::Cramped(len));
         }
@@ -198,13 +198,12 @@ impl Session {
 
     /// The length of the next record if it has arrived whole. One that is too long is fed as it is, for rustls to
     /// refuse in its words.
-    fn next_record(&mut self, sealed: &mut Sealed) -> Result<Option<usize>, What> {
-        let Some(buf) = &sealed.inbound else { return Ok(None) };
-        let rest = buf.pending().get(self.fed..).unwrap_or_default();
+    fn next_record(&self, sealed: &Sealed) -> Option<usize> {
+        let rest = sealed.inbound.as_ref()?.pending().get(self.fed..)?;
         match record_len(rest) {
-            Some(len) if len > RECORD_MAX => Ok(Some(rest.len())),
-            Some(len) if len <= rest.len() => Ok(Some(len)),
-            _ => Ok(None),
+            Some(len) if len > RECORD_MAX => Some(rest.len()),
+            Some(len) if len <= rest.len() => Some(len),
+            _ => None,
         }
     }
 

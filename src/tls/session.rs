@@ -182,7 +182,8 @@ impl Session {
             return Ok(Opened::Ended);
         }
         let Some(len) = self.next_record(sealed) else { return Ok(Opened::Short) };
-        if plain.room_for(len).len() < len {
+        // One that is too long will not be opened.
+        if len <= RECORD_MAX && plain.room_for(len).len() < len {
             return Ok(Opened::Cramped(len));
         }
         let bytes = self.feed(len, sealed, Some(plain), bufs)?;

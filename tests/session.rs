@@ -253,7 +253,7 @@ fn the_end_is_told_both_ways_and_nothing_counts_behind_it() {
 
 #[test]
 fn damaged_and_overlong_records_end_the_connection_with_an_alert() {
-    let overlong = [&[0x17, 3, 3, 0x50, 0][..], &[0; 0x5000]].concat();
+    let overlong = [&[0x17, 3, 3, 0x50, 0][..], &vec![0; 0x5000]].concat();
     everywhere(None, |pair| {
         if pair.step == 1 {
             return;

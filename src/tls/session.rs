@@ -120,6 +120,11 @@ impl Session {
         }
     }
 
+    /// Whether the peer is a client of ours.
+    pub fn is_with_client(&self) -> bool {
+        matches!(self.connection, Connection::Server(_))
+    }
+
     /// Whether the handshake is over.
     pub fn is_secure(&self) -> bool {
         !self.common().is_handshaking()
@@ -196,13 +201,13 @@ impl Session {
             .filter(|len| self.fed + len <= sealed.inbound.as_ref().map_or(0, |buf| buf.pending().len()))
     }
 
-    /// The length of the next record if it has arrived whole. One that is too long is fed as it is, for rustls to
-    /// refuse in its words.
+    /// The length of the next record if it has arrived whole. What is too long or no record at all is fed as it is, for
+    /// rustls to refuse in its words: nobody waits for the rest of an SSH greeting.
     fn next_record(&mut self, sealed: &mut Sealed) -> Result<Option<usize>, What> {
         let Some(buf) = &sealed.inbound else { return Ok(None) };
         let rest = buf.pending().get(self.fed..).unwrap_or_default();
         match record_len(rest) {
-            Some(len) if len > RECORD_MAX => Ok(Some(rest.len())),
+            Some(len) if len > RECORD_MAX || !is_record(rest) => Ok(Some(rest.len())),
             Some(len) if len <= rest.len() => Ok(Some(len)),
             _ => Ok(None),
         }
@@ -339,6 +344,11 @@ fn input(inbound: &mut Option<Lease>, fed: usize) -> Option<&mut [u8]> {
 fn record_len(bytes: &[u8]) -> Option<usize> {
     let length: [u8; 2] = bytes.get(3..HEADER)?.try_into().ok()?;
     Some(HEADER + usize::from(u16::from_be_bytes(length)))
+}
+
+/// Whether `bytes` may begin a record: a content type from change_cipher_spec to heartbeat, and version 3.x.
+fn is_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=24, 3, ..])
 }
 
 /// What is to be sealed.

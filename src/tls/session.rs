@@ -10,7 +10,7 @@
 
 use crate::buf::{BufPool, Lease};
 use crate::fault::What;
-use crate::tls::failure;
+use crate::tls::failure::{self, Reached};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
@@ -47,6 +47,8 @@ pub struct Session {
     fed: usize,
     /// The peer has sent close_notify.
     ended: bool,
+    /// The target asked for a certificate and was told that there is none.
+    declined: bool,
     /// Why it failed.
     failure: Option<Box<rustls::Error>>,
 }
@@ -110,7 +112,7 @@ impl Session {
     }
 
     fn new(connection: Connection) -> Self {
-        Self { connection, fed: 0, ended: false, failure: None }
+        Self { connection, fed: 0, ended: false, declined: false, failure: None }
     }
 
     fn common(&self) -> &CommonState {
@@ -226,7 +228,8 @@ impl Session {
         let mut gained = 0;
         loop {
             let Some(input) = input(inbound, self.fed) else { return Err(What::TlsFailed) };
-            let mut target = Target { out, plain: plain.as_deref_mut(), bufs, gained: &mut gained };
+            let declined = &mut self.declined;
+            let mut target = Target { out, plain: plain.as_deref_mut(), bufs, gained: &mut gained, declined };
             let (discard, step) = match &mut self.connection {
                 Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
                 Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
@@ -262,7 +265,8 @@ impl Session {
             }
             let Some(input) = input(inbound, self.fed) else { break };
             let mut gained = 0;
-            let mut target = Target { out, plain: None, bufs, gained: &mut gained };
+            let declined = &mut self.declined;
+            let mut target = Target { out, plain: None, bufs, gained: &mut gained, declined };
             let (_, step) = match &mut self.connection {
                 Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
                 Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
@@ -272,7 +276,10 @@ impl Session {
             }
         }
         let what = match &self.connection {
-            Connection::Client(_) => failure::of_target(&error),
+            Connection::Client(_) => {
+                let reached = Reached { agreed: self.suite().is_some(), declined: self.declined };
+                failure::of_target(&error, reached)
+            }
             Connection::Server(_) => failure::of_client(&error),
         };
         self.failure = Some(Box::new(error));
@@ -377,6 +384,7 @@ struct Target<'a> {
     plain: Option<&'a mut Lease>,
     bufs: &'a mut BufPool,
     gained: &'a mut usize,
+    declined: &'a mut bool,
 }
 
 impl Target<'_> {
@@ -404,7 +412,10 @@ impl Target<'_> {
                 step
             }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(&mut data, self.out, self.bufs).map(|()| Step::More)
+                encode(&mut data, self.out, self.bufs).map(|record| {
+                    *self.declined |= shows_no_certificate(record);
+                    Step::More
+                })
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
@@ -437,12 +448,12 @@ fn unexpected() -> rustls::Error {
     rustls::Error::General("application data where none can be".to_owned())
 }
 
-/// Puts one of the protocol's own records into `out`.
-fn encode<D>(
+/// Puts one of the protocol's own records into `out`; returns it.
+fn encode<'a, D>(
     data: &mut EncodeTlsData<'_, D>,
-    out: &mut Option<Lease>,
+    out: &'a mut Option<Lease>,
     bufs: &mut BufPool,
-) -> Result<(), Trouble> {
+) -> Result<&'a [u8], Trouble> {
     let buf = out.get_or_insert_with(|| bufs.lease());
     let encoded = data.encode(buf.free_mut()).or_else(|error| match error {
         EncodeError::InsufficientSize(size) => {
@@ -455,7 +466,24 @@ fn encode<D>(
     });
     let n = encoded.map_err(|_| Trouble::Room)?;
     buf.written(n);
-    Ok(())
+    let passed = buf.passed();
+    Ok(&passed[passed.len() - n..])
+}
+
+/// Whether this record of a client's handshake says that there is no certificate. rustls tells nobody, and a target that
+/// goes on to refuse us says as little. In TLS 1.2 the message is there to be read (RFC 5246 §7.4.6); in TLS 1.3 it is
+/// sealed in one record with Finished, whose length gives it away: 8 bytes more than Finished alone, far fewer than a
+/// certificate.
+fn shows_no_certificate(record: &[u8]) -> bool {
+    const CERTIFICATE: [u8; 7] = [11, 0, 0, 3, 0, 0, 0];
+    const EMPTY: usize = 8;
+    const SEALING: usize = 1 + 16;
+    let with_finished = |hash: usize| HEADER + EMPTY + 4 + hash + SEALING;
+    match record {
+        [22, _, _, _, _, message @ ..] => message.starts_with(&CERTIFICATE),
+        [23, ..] => record.len() == with_finished(32) || record.len() == with_finished(48),
+        _ => false,
+    }
 }
 
 /// Serves one status on the way to sealing `words`; `true` once they are sealed.
@@ -468,7 +496,7 @@ fn put<D>(
     let UnbufferedStatus { discard, state } = status;
     let written = match state {
         Err(error) => Err(Trouble::Tls(error)),
-        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|()| false),
+        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|_| false),
         Ok(ConnectionState::TransmitTlsData(data)) => {
             data.done();
             Ok(false)

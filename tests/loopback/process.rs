@@ -162,10 +162,13 @@ impl Proxy {
     #[track_caller]
     pub fn counts(&self, counter: &str, value: u64) {
         let wanted = format!("{counter} {value}");
+        let printed = |log: &str| log.matches("statistics\n").count();
+        // One may have been on its way; the second from now on is about now.
+        let fresh = printed(&self.log()) + 2;
         until(&format!("the log says {wanted}"), || {
             self.process.signal(Signal::USR1);
             let log = self.log();
-            let last = log.rsplit("statistics\n").next()?;
+            let last = log.rsplit("statistics\n").next().filter(|_| printed(&log) >= fresh)?;
             last.lines().any(|line| line.trim() == wanted).then_some(())
         });
     }

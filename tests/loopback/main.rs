@@ -18,4 +18,5 @@ mod rude;
 mod tls;
 mod tls_causes;
 mod tls_listener;
+mod tls_origins;
 mod tls_resumption;

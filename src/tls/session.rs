@@ -137,6 +137,11 @@ impl Session {
         self.ended
     }
 
+    /// Whether the target asked for a certificate and was told that there is none.
+    pub fn has_declined(&self) -> bool {
+        self.declined
+    }
+
     /// Whether the session was resumed: certificates were not checked in this handshake.
     pub fn is_resumed(&self) -> bool {
         self.common().handshake_kind() == Some(HandshakeKind::Resumed)

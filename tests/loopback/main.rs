@@ -17,6 +17,7 @@ mod raw;
 mod rude;
 mod tls;
 mod tls_causes;
+mod tls_clients;
 mod tls_listener;
 mod tls_origins;
 mod tls_resumption;

@@ -149,6 +149,7 @@ impl ResolvesServerCert for Identity {
         }
         let usable = || self.keys.iter().filter(|key| key.signs_with(client_hello.signature_schemes()));
         let named = client_hello.server_name().and_then(|host| usable().find(|key| key.names(host)));
-        named.or_else(|| usable().next()).map(|key| Arc::clone(&key.certified))
+        // Where none is usable rustls finds out by itself what is lacking, and says that; none shown says nothing.
+        named.or_else(|| usable().next()).or(self.keys.first()).map(|key| Arc::clone(&key.certified))
     }
 }

@@ -22,3 +22,4 @@ mod tls_identities;
 mod tls_listener;
 mod tls_origins;
 mod tls_resumption;
+mod tls_scan;

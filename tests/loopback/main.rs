@@ -18,6 +18,8 @@ mod rude;
 mod tls;
 mod tls_causes;
 mod tls_clients;
+mod tls_identities;
 mod tls_listener;
 mod tls_origins;
 mod tls_resumption;
+mod tls_scan;

@@ -8,6 +8,11 @@ mod clients;
 mod crowd;
 mod life;
 mod origin;
+#[allow(dead_code)] // other tests use the rest
+#[path = "../pki/mod.rs"]
+mod pki;
 mod process;
 mod raw;
+mod renewal;
 mod rude;
+mod secure;

@@ -146,6 +146,7 @@ impl Secure {
     pub fn shake(&mut self, bufs: &mut BufPool) -> Shaken {
         if let Some(first) = self.sealed.inbound.as_ref().and_then(|buf| buf.pending().first().copied())
             && !std::mem::replace(&mut self.begun, true)
+            && self.session.is_with_client()
             && first != HANDSHAKE_RECORD
             && first.is_ascii_uppercase()
         {

@@ -111,8 +111,12 @@ impl<I: Io> Worker<I> {
             Shaken::Secure => self.open_upstream(key, link),
             // Another address of the target may do better.
             Shaken::Lost => {
+                // Who hangs up when told that there is no certificate says why as clearly as an alert does.
+                let declined =
+                    upstream.leg.secure.as_ref().is_some_and(|secure| secure.session.has_declined());
+                let what = if declined { What::TlsClientCertRequired } else { What::TlsFailed };
                 self.stats.count(Counter::TlsFailed);
-                self.give_up_address(key, What::TlsFailed);
+                self.give_up_address(key, what);
             }
             Shaken::Failed(what) => self.fail_upstream(key, what),
             Shaken::Plain => unreachable!("only clients are looked at for plain text"),

@@ -276,18 +276,14 @@ impl Loader<'_> {
             self.trust_store.clone_from(&found.path);
             return self.trust(pem, &found, None, false);
         }
-        match Found::system_roots() {
-            Some(found) => {
-                self.remember(&found);
-                self.trust(store, &found, None, true)
-            }
-            None => {
-                self.remarks.push(format!(
-                    "risk: {store} is unset and this machine has no roots of its own: no https target is trusted"
-                ));
-                Some(Trusted { trust: Arc::default(), of_system: true })
-            }
+        if let Some(found) = Found::system_roots() {
+            self.remember(&found);
+            return self.trust(store, &found, None, true);
         }
+        self.remarks.push(format!(
+            "risk: {store} is unset and this machine has no roots of its own: no https target is trusted"
+        ));
+        Some(Trusted { trust: Arc::default(), of_system: true })
     }
 
     fn trust(

@@ -101,7 +101,7 @@ impl Key {
         })?;
         let leaf = chain.first().ok_or_else(|| cannot("which has no certificate"))?;
         let leaf = Certificate::read(leaf).ok_or_else(|| cannot("whose certificate cannot be read"))?;
-        let fits = signer.public_key().is_none_or(|public| public.as_ref() == leaf.spki().as_ref());
+        let fits = signer.public_key().is_none_or(|public| public.as_ref() == leaf.spki());
         if !fits {
             return Err(cannot("which does not belong to its certificate"));
         }
@@ -149,6 +149,7 @@ impl ResolvesServerCert for Identity {
         }
         let usable = || self.keys.iter().filter(|key| key.signs_with(client_hello.signature_schemes()));
         let named = client_hello.server_name().and_then(|host| usable().find(|key| key.names(host)));
-        named.or_else(|| usable().next()).map(|key| Arc::clone(&key.certified))
+        // Where none is usable rustls finds out by itself what is lacking, and says that; none shown says nothing.
+        named.or_else(|| usable().next()).or(self.keys.first()).map(|key| Arc::clone(&key.certified))
     }
 }

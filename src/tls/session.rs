@@ -10,7 +10,7 @@
 
 use crate::buf::{BufPool, Lease};
 use crate::fault::What;
-use crate::tls::failure;
+use crate::tls::failure::{self, Reached};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
@@ -47,6 +47,8 @@ pub struct Session {
     fed: usize,
     /// The peer has sent close_notify.
     ended: bool,
+    /// The target asked for a certificate and was told that there is none.
+    declined: bool,
     /// Why it failed.
     failure: Option<Box<rustls::Error>>,
 }
@@ -110,7 +112,7 @@ impl Session {
     }
 
     fn new(connection: Connection) -> Self {
-        Self { connection, fed: 0, ended: false, failure: None }
+        Self { connection, fed: 0, ended: false, declined: false, failure: None }
     }
 
     fn common(&self) -> &CommonState {
@@ -118,6 +120,11 @@ impl Session {
             Connection::Client(connection) => connection,
             Connection::Server(connection) => connection,
         }
+    }
+
+    /// Whether the peer is a client of ours.
+    pub fn is_with_client(&self) -> bool {
+        matches!(self.connection, Connection::Server(_))
     }
 
     /// Whether the handshake is over.
@@ -128,6 +135,11 @@ impl Session {
     /// Whether the peer has sent close_notify: its stream is whole.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether the target asked for a certificate and was told that there is none.
+    pub fn has_declined(&self) -> bool {
+        self.declined
     }
 
     /// Whether the session was resumed: certificates were not checked in this handshake.
@@ -152,7 +164,7 @@ impl Session {
 
     /// Why it failed, for the log.
     pub fn reason(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| error.to_string())
+        self.failure.as_ref().map(ToString::to_string)
     }
 
     /// Goes on with the handshake as far as what has arrived allows; the first call of a client begins it.
@@ -162,8 +174,8 @@ impl Session {
     pub fn shake(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<Progress, What> {
         self.feed(0, sealed, None, bufs)?;
         while !self.is_secure() {
-            let Some(len) = self.next_record(sealed)? else { return Ok(Progress::Waiting) };
-            self.feed(len, sealed, None, bufs)?;
+            let Some(len) = self.next_record(sealed) else { return Ok(Progress::Waiting) };
+            self.feed_record(len, sealed, None, bufs)?;
         }
         Ok(Progress::Secure)
     }
@@ -181,11 +193,12 @@ impl Session {
         if self.ended {
             return Ok(Opened::Ended);
         }
-        let Some(len) = self.next_record(sealed)? else { return Ok(Opened::Short) };
-        if plain.room_for(len).len() < len {
+        let Some(len) = self.next_record(sealed) else { return Ok(Opened::Short) };
+        // One that is too long will not be opened.
+        if len <= RECORD_MAX && plain.room_for(len).len() < len {
             return Ok(Opened::Cramped(len));
         }
-        let bytes = self.feed(len, sealed, Some(plain), bufs)?;
+        let bytes = self.feed_record(len, sealed, Some(plain), bufs)?;
         Ok(if bytes == 0 && self.ended { Opened::Ended } else { Opened::Bytes(bytes) })
     }
 
@@ -196,16 +209,35 @@ impl Session {
             .filter(|len| self.fed + len <= sealed.inbound.as_ref().map_or(0, |buf| buf.pending().len()))
     }
 
-    /// The length of the next record if it has arrived whole. One that is too long is fed as it is, for rustls to
-    /// refuse in its words.
-    fn next_record(&mut self, sealed: &mut Sealed) -> Result<Option<usize>, What> {
-        let Some(buf) = &sealed.inbound else { return Ok(None) };
-        let rest = buf.pending().get(self.fed..).unwrap_or_default();
+    /// The length of the next record if it has arrived whole. What is too long or no record at all is fed as it is, for
+    /// rustls to refuse in its words: nobody waits for the rest of an SSH greeting.
+    fn next_record(&self, sealed: &Sealed) -> Option<usize> {
+        let rest = sealed.inbound.as_ref()?.pending().get(self.fed..)?;
         match record_len(rest) {
-            Some(len) if len > RECORD_MAX => Ok(Some(rest.len())),
-            Some(len) if len <= rest.len() => Ok(Some(len)),
-            _ => Ok(None),
+            Some(len) if len > RECORD_MAX || !is_record(rest) => Some(rest.len()),
+            Some(len) if len <= rest.len() => Some(len),
+            _ => None,
         }
+    }
+
+    /// Feeds what [`Session::next_record`] found. What is no record of ours ends the connection, whatever rustls makes of
+    /// it: where the next one begins would be a guess.
+    fn feed_record(
+        &mut self,
+        len: usize,
+        sealed: &mut Sealed,
+        plain: Option<&mut Lease>,
+        bufs: &mut BufPool,
+    ) -> Result<usize, What> {
+        let rest = sealed.inbound.as_ref().and_then(|buf| buf.pending().get(self.fed..)).unwrap_or_default();
+        let sound = is_record(rest) && record_len(rest) == Some(len);
+        let gained = self.feed(len, sealed, plain, bufs)?;
+        if sound {
+            return Ok(gained);
+        }
+        let error = rustls::Error::InvalidMessage(rustls::InvalidMessage::MessageTooLarge);
+        let Sealed { inbound, out } = sealed;
+        Err(self.fail(error, inbound, out, bufs))
     }
 
     /// Feeds `len` more bytes and does what rustls asks for, until it asks for bytes. Returns the plain bytes gained.
@@ -221,7 +253,8 @@ impl Session {
         let mut gained = 0;
         loop {
             let Some(input) = input(inbound, self.fed) else { return Err(What::TlsFailed) };
-            let mut target = Target { out, plain: plain.as_deref_mut(), bufs, gained: &mut gained };
+            let declined = &mut self.declined;
+            let mut target = Target { out, plain: plain.as_deref_mut(), bufs, gained: &mut gained, declined };
             let (discard, step) = match &mut self.connection {
                 Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
                 Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
@@ -257,7 +290,8 @@ impl Session {
             }
             let Some(input) = input(inbound, self.fed) else { break };
             let mut gained = 0;
-            let mut target = Target { out, plain: None, bufs, gained: &mut gained };
+            let declined = &mut self.declined;
+            let mut target = Target { out, plain: None, bufs, gained: &mut gained, declined };
             let (_, step) = match &mut self.connection {
                 Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
                 Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
@@ -267,7 +301,10 @@ impl Session {
             }
         }
         let what = match &self.connection {
-            Connection::Client(_) => failure::of_target(&error),
+            Connection::Client(_) => {
+                let reached = Reached { agreed: self.suite().is_some(), declined: self.declined };
+                failure::of_target(&error, reached)
+            }
             Connection::Server(_) => failure::of_client(&error),
         };
         self.failure = Some(Box::new(error));
@@ -341,6 +378,11 @@ fn record_len(bytes: &[u8]) -> Option<usize> {
     Some(HEADER + usize::from(u16::from_be_bytes(length)))
 }
 
+/// Whether `bytes` may begin a record: a content type from change_cipher_spec to heartbeat, and version 3.x.
+fn is_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=24, 3, ..])
+}
+
 /// What is to be sealed.
 #[derive(Clone, Copy)]
 enum Words<'a> {
@@ -367,6 +409,7 @@ struct Target<'a> {
     plain: Option<&'a mut Lease>,
     bufs: &'a mut BufPool,
     gained: &'a mut usize,
+    declined: &'a mut bool,
 }
 
 impl Target<'_> {
@@ -394,7 +437,10 @@ impl Target<'_> {
                 step
             }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(&mut data, self.out, self.bufs).map(|()| Step::More)
+                encode(&mut data, self.out, self.bufs).map(|record| {
+                    *self.declined |= shows_no_certificate(record);
+                    Step::More
+                })
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
@@ -427,12 +473,12 @@ fn unexpected() -> rustls::Error {
     rustls::Error::General("application data where none can be".to_owned())
 }
 
-/// Puts one of the protocol's own records into `out`.
-fn encode<D>(
+/// Puts one of the protocol's own records into `out`; returns it.
+fn encode<'a, D>(
     data: &mut EncodeTlsData<'_, D>,
-    out: &mut Option<Lease>,
+    out: &'a mut Option<Lease>,
     bufs: &mut BufPool,
-) -> Result<(), Trouble> {
+) -> Result<&'a [u8], Trouble> {
     let buf = out.get_or_insert_with(|| bufs.lease());
     let encoded = data.encode(buf.free_mut()).or_else(|error| match error {
         EncodeError::InsufficientSize(size) => {
@@ -445,7 +491,24 @@ fn encode<D>(
     });
     let n = encoded.map_err(|_| Trouble::Room)?;
     buf.written(n);
-    Ok(())
+    let passed = buf.passed();
+    Ok(&passed[passed.len() - n..])
+}
+
+/// Whether this record of a client's handshake says that there is no certificate. rustls tells nobody, and a target that
+/// goes on to refuse us says as little. In TLS 1.2 the message is there to be read (RFC 5246 §7.4.6); in TLS 1.3 it is
+/// sealed in one record with Finished, whose length gives it away: 8 bytes more than Finished alone, far fewer than a
+/// certificate.
+fn shows_no_certificate(record: &[u8]) -> bool {
+    const CERTIFICATE: [u8; 7] = [11, 0, 0, 3, 0, 0, 0];
+    const EMPTY: usize = 8;
+    const SEALING: usize = 1 + 16;
+    let with_finished = |hash: usize| HEADER + EMPTY + 4 + hash + SEALING;
+    match record {
+        [22, _, _, _, _, message @ ..] => message.starts_with(&CERTIFICATE),
+        [23, ..] => record.len() == with_finished(32) || record.len() == with_finished(48),
+        _ => false,
+    }
 }
 
 /// Serves one status on the way to sealing `words`; `true` once they are sealed.
@@ -458,7 +521,7 @@ fn put<D>(
     let UnbufferedStatus { discard, state } = status;
     let written = match state {
         Err(error) => Err(Trouble::Tls(error)),
-        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|()| false),
+        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|_| false),
         Ok(ConnectionState::TransmitTlsData(data)) => {
             data.done();
             Ok(false)

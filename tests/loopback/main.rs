@@ -4,15 +4,22 @@
 //! Every test has processes and a folder of its own; ports are chosen by the system; nothing waits for a fixed time,
 //! only for a condition and not for ever. `scripts/test` installs the programs used.
 
+#[allow(dead_code)] // other tests use the rest
+#[path = "../pki/mod.rs"]
+mod pki;
+
 mod clients;
 mod crowd;
 mod life;
 mod origin;
-#[allow(dead_code)] // other tests use the rest
-#[path = "../pki/mod.rs"]
-mod pki;
 mod process;
 mod raw;
 mod renewal;
 mod rude;
 mod secure;
+mod tls;
+mod tls_causes;
+mod tls_clients;
+mod tls_listener;
+mod tls_origins;
+mod tls_resumption;

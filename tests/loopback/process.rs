@@ -3,7 +3,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -62,6 +62,19 @@ pub struct Running(Child);
 impl Running {
     pub fn new(command: &mut Command) -> Self {
         Self(command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// Starts a server, and waits for the first line it prints that contains `wanted`; what it prints later is dropped.
+    pub fn announced(command: &mut Command, wanted: &str) -> (Self, String) {
+        let mut process = Self::new(command.stdout(Stdio::piped()));
+        let mut out = BufReader::new(process.0.stdout.take().expect("standard output is a pipe"));
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert!(out.read_line(&mut line).expect("it prints text") > 0, "{command:?} ended");
+        }
+        thread::spawn(move || io::copy(&mut out, &mut io::sink()));
+        (process, line)
     }
 
     pub fn pid(&self) -> Pid {
@@ -149,10 +162,13 @@ impl Proxy {
     #[track_caller]
     pub fn counts(&self, counter: &str, value: u64) {
         let wanted = format!("{counter} {value}");
+        let printed = |log: &str| log.matches("statistics\n").count();
+        // One may have been on its way; the second from now on is about now.
+        let fresh = printed(&self.log()) + 2;
         until(&format!("the log says {wanted}"), || {
             self.process.signal(Signal::USR1);
             let log = self.log();
-            let last = log.rsplit("statistics\n").next()?;
+            let last = log.rsplit("statistics\n").next().filter(|_| printed(&log) >= fresh)?;
             last.lines().any(|line| line.trim() == wanted).then_some(())
         });
     }
@@ -173,22 +189,28 @@ pub struct Nginx {
 
 impl Nginx {
     pub fn start() -> Self {
+        Self::with(0, |_, _| String::new()).0
+    }
+
+    /// With more servers: their part of the configuration is made of the folder and so many free ports.
+    pub fn with(more: usize, servers: impl Fn(&Folder, &[u16]) -> String) -> (Self, Vec<u16>) {
         let folder = Folder::new();
         fs::create_dir_all(folder.path("www/up")).expect("the folder is writable");
-        // Ports below the ephemeral range, another for each nginx; whether one is free is for nginx to find out.
+        // Ports below the ephemeral range, others for each nginx; whether they are free is for nginx to find out.
         static TRIED: AtomicU32 = AtomicU32::new(0);
         let first = 10_000 + std::process::id() % 10_000;
+        let next = || (first + TRIED.fetch_add(1, Ordering::Relaxed)) as u16;
         for _ in 0..100 {
-            let port = first + TRIED.fetch_add(1, Ordering::Relaxed);
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port as u16));
-            if let Some(process) = Self::try_start(&folder, address) {
-                return Self { _process: process, address, folder };
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, next()));
+            let ports: Vec<u16> = (0..more).map(|_| next()).collect();
+            if let Some(process) = Self::try_start(&folder, address, &servers(&folder, &ports)) {
+                return (Self { _process: process, address, folder }, ports);
             }
         }
         panic!("nginx finds no port: {}", folder.text("error.log"));
     }
 
-    fn try_start(folder: &Folder, address: SocketAddr) -> Option<Running> {
+    fn try_start(folder: &Folder, address: SocketAddr, servers: &str) -> Option<Running> {
         let token = format!("{}-{address}", folder.0.display());
         let root = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let body = "x".repeat(1024);
@@ -202,7 +224,8 @@ impl Nginx {
                 server {{ listen {address} backlog=4096; root {www}; client_max_body_size 0;
                     location = /1k {{ return 200 \"{body}\"; }}
                     location = /token {{ return 200 \"{token}\"; }}
-                    location /up {{ dav_methods PUT; }} }} }}",
+                    location /up {{ dav_methods PUT; }} }}
+                {servers} }}",
             pid = folder.path("nginx.pid").display(),
             www = folder.path("www").display(),
         );
@@ -235,18 +258,23 @@ impl Nginx {
 pub struct Rude {
     process: Running,
     pub address: SocketAddr,
+    /// The same through TLS, if it was started with a certificate.
+    pub secure: SocketAddr,
 }
 
 impl Rude {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With the words of its command line: certificate, key, whom it trusts.
+    pub fn with(words: &[&Path]) -> Self {
         let mut command = Command::new("python3");
-        let mut process =
-            Running::new(command.arg("-u").arg(source("rude_origin.py")).stdout(Stdio::piped()));
-        let mut line = String::new();
-        let out = process.0.stdout.take().expect("standard output is a pipe");
-        BufReader::new(out).read_line(&mut line).expect("the origin names its port");
-        let port: u16 = line.trim().parse().expect("the origin names its port");
-        Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }
+        let (process, line) =
+            Running::announced(command.arg("-u").arg(source("rude_origin.py")).args(words), "\n");
+        let mut ports = line.split_whitespace().map(|port| port.parse().expect("the origin names its ports"));
+        let mut next = || (Ipv4Addr::LOCALHOST, ports.next().expect("the origin has two ports")).into();
+        Self { process, address: next(), secure: next() }
     }
 
     /// Lets those go on that wait for it.

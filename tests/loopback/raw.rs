@@ -81,6 +81,13 @@ impl Client {
         self.answer()
     }
 
+    /// A GET of `path` from `target`, a URL without a path, and its answer.
+    #[track_caller]
+    pub fn get_from(&mut self, target: &str, path: &str) -> Answer {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: proxy\r\nx-target-host: {target}\r\n\r\n"));
+        self.answer()
+    }
+
     /// A GET without a target: for origins.
     pub fn ask_for_body(&mut self, path: &str) -> Option<Vec<u8>> {
         self.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: origin\r\n\r\n").as_bytes()).ok()?;

@@ -1,4 +1,8 @@
-"""An origin with bad manners, chosen by the path of each request. Prints its port, then serves until it is ended.
+"""An origin with bad manners, chosen by the path of each request. Prints two ports, then serves until it is ended.
+
+    rude_origin.py [CERTIFICATE KEY [AUTHORITIES]]
+
+The second port speaks TLS if there is a certificate; with authorities, clients need one of theirs.
 
 Every answer names the connection it came on (X-Connection: n, counted from 1), so that a test can tell whether a
 connection was used again.
@@ -6,7 +10,9 @@ connection was used again.
 
 import itertools
 import socket
+import ssl
 import struct
+import sys
 import threading
 
 GO = threading.Event()
@@ -87,6 +93,12 @@ class Connection:
         self.say(polite(self.number, b""))
         return False
 
+    def peer(self):
+        """Version of TLS and common name of the client, and whether the session was resumed."""
+        names = [value for part in (self.stream.getpeercert() or {}).get("subject", ()) for _, value in part]
+        resumed = "resumed" if self.stream.session_reused else "full"
+        self.say(polite(self.number, " ".join([self.stream.version(), *names, resumed]).encode()))
+
     # Endings.
 
     def reset_before(self):
@@ -114,6 +126,11 @@ class Connection:
 
     def until_close(self):
         self.say(head(self.number) + b"hello")
+        return False
+
+    def until_close_notify(self):
+        self.say(head(self.number) + b"hello")
+        self.stream.unwrap().close()
         return False
 
     # Silence.
@@ -186,22 +203,40 @@ class Connection:
             self.say(bytes([byte]))
 
 
-def serve(stream, number):
+def serve(stream, context):
     try:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Connection(stream, number).serve()
+        if context:
+            stream = context.wrap_socket(stream, server_side=True)
+        # Closing does not say so in TLS: only unwrap() does.
+        Connection(stream, next(COUNT)).serve()
     except OSError:
         pass
     finally:
         stream.close()
 
 
-def main():
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    print(listener.getsockname()[1], flush=True)
+def tls(certificate, key, authorities=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if authorities:
+        context.load_verify_locations(authorities)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def listen(listener, context):
     while True:
         stream, _ = listener.accept()
-        threading.Thread(target=serve, args=(stream, next(COUNT)), daemon=True).start()
+        threading.Thread(target=serve, args=(stream, context), daemon=True).start()
+
+
+def main():
+    listeners = [socket.create_server(("127.0.0.1", 0), backlog=1024) for _ in range(2)]
+    context = tls(*sys.argv[1:]) if sys.argv[1:] else None
+    print(*[listener.getsockname()[1] for listener in listeners], flush=True)
+    threading.Thread(target=listen, args=(listeners[1], context), daemon=True).start()
+    listen(listeners[0], None)
 
 
 main()

@@ -273,6 +273,8 @@ fn made() -> &'static (Pki, Issued, Issued) {
     })
 }
 
+const ASK_NOBODY: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+
 #[test]
 fn who_has_its_answer_waits_for_no_handshake() {
     let mut stage = Stage::new(&[
@@ -293,4 +295,20 @@ fn who_has_its_answer_waits_for_no_handshake() {
     stage.make_room(second.wire, 100_000);
     stage.hear(&mut second);
     assert!(second.text().contains("X-Proxy-Error: pool_timeout"), "{}", second.text());
+}
+
+#[test]
+fn a_handshake_goes_on_when_the_kernel_takes_more() {
+    let mut stage = Stage::new(&[]);
+    let mut client = stage.connect(100);
+    stage.say(&mut client);
+    assert_eq!(stage.wire(client.wire).sent.len(), 100);
+    // The client has to hear the rest before it says anything.
+    stage.make_room(client.wire, 100_000);
+    assert!(stage.wire(client.wire).sent.len() > 500, "the rest of the flight follows");
+    stage.shake(&mut client);
+    let request = client.seals(ASK_NOBODY);
+    stage.deliver(client.wire, &request);
+    stage.hear(&mut client);
+    assert!(client.text().starts_with("HTTP/1.1 403 "), "{}", client.text());
 }

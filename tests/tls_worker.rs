@@ -312,3 +312,19 @@ fn a_handshake_goes_on_when_the_kernel_takes_more() {
     stage.hear(&mut client);
     assert!(client.text().starts_with("HTTP/1.1 403 "), "{}", client.text());
 }
+
+#[test]
+fn an_empty_line_behind_a_request_takes_nothing_else_with_it() {
+    let mut stage = Stage::new(&[]);
+    let mut client = stage.connect(usize::MAX);
+    stage.shake(&mut client);
+    let first = client.seals(ASK_NOBODY);
+    stage.deliver(client.wire, &first);
+    let mut bytes = client.seals(b"\r\n");
+    bytes.extend(client.seals(ASK_NOBODY));
+    let (now, later) = bytes.split_at(bytes.len() - 20);
+    stage.deliver(client.wire, now);
+    stage.deliver(client.wire, later);
+    stage.hear(&mut client);
+    assert_eq!(client.text().matches("HTTP/1.1 403 ").count(), 2, "{}", client.text());
+}

@@ -96,7 +96,12 @@ impl<I: Io> Worker<I> {
         client.admitted = false;
         self.bufs.end_handshake();
         self.bufs.end_exchange();
-        self.answer_at_once(key, What::TlsRequired);
+        // Checked before anything else (contract §5).
+        let what = if client.denied { What::ClientDenied } else { What::TlsRequired };
+        if client.denied {
+            self.stats.count(Counter::Denied);
+        }
+        self.answer_at_once(key, what);
     }
 
     fn shake_upstream(&mut self, key: Key) {

@@ -328,3 +328,12 @@ fn an_empty_line_behind_a_request_takes_nothing_else_with_it() {
     stage.hear(&mut client);
     assert_eq!(client.text().matches("HTTP/1.1 403 ").count(), 2, "{}", client.text());
 }
+
+#[test]
+fn who_may_not_enter_is_told_nothing_else_in_plain_text() {
+    let mut stage = Stage::new(&[("proxy.ip.allow", "10.1.1.1")]);
+    let client = stage.connect(usize::MAX);
+    stage.deliver(client.wire, ASK_NOBODY);
+    let text = String::from_utf8_lossy(&stage.wire(client.wire).sent).into_owned();
+    assert!(text.starts_with("HTTP/1.1 403 ") && text.ends_with("Not allow ip"), "{text}");
+}

@@ -44,6 +44,8 @@ struct Wire {
     room: usize,
     /// The connection to a target is open.
     open: bool,
+    /// The worker has said that nothing follows.
+    finished: bool,
 }
 
 /// Every wire, by number.
@@ -92,7 +94,9 @@ impl Io for World {
         Ok(self.wires[socket.0].open)
     }
 
-    fn finish(&mut self, _socket: &mut Socket) {}
+    fn finish(&mut self, socket: &mut Socket) {
+        self.wires[socket.0].finished = true;
+    }
 
     fn reset(&mut self, _socket: Socket) {}
 
@@ -336,4 +340,21 @@ fn who_may_not_enter_is_told_nothing_else_in_plain_text() {
     stage.deliver(client.wire, ASK_NOBODY);
     let text = String::from_utf8_lossy(&stage.wire(client.wire).sent).into_owned();
     assert!(text.starts_with("HTTP/1.1 403 ") && text.ends_with("Not allow ip"), "{text}");
+}
+
+#[test]
+fn an_alert_is_not_eaten_by_a_reset() {
+    let mut stage = Stage::new(&[]);
+    let client = stage.connect(usize::MAX);
+    // A ClientHello that is none.
+    stage.deliver(client.wire, &[22, 3, 1, 0, 5, 1, 0, 0, 1, 9]);
+    let wire = stage.wire(client.wire);
+    assert!(matches!(wire.sent[..], [21, 3, _, 0, 2, 2, _]), "{:?}", wire.sent);
+    assert!(wire.finished, "nothing follows");
+    // Bytes that were on their way are read: unread, they would turn the close into a reset.
+    stage.deliver(client.wire, &[23, 3, 3, 0, 1, 7]);
+    assert!(stage.wire(client.wire).inbound.is_empty());
+    assert_eq!(stage.worker.clients(), 1);
+    stage.wait(6);
+    assert_eq!(stage.worker.clients(), 0);
 }

@@ -20,7 +20,7 @@ use apim_proxy::tls::notes::Notes;
 use apim_proxy::tls::suites::{self, TlsVersion};
 use apim_proxy::tls::trust::Trust;
 use apim_proxy::tls::verify::{ServerVerifier, Verification};
-use apim_proxy::worker::Worker;
+use apim_proxy::worker::{STRANGERS_MAX, Worker};
 use pki::{Issued, KeyKind, Order, Pki};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -136,6 +136,10 @@ struct Stage {
 impl Stage {
     /// A listener and targets of one authority, and a few settings.
     fn new(settings: &[(&'static str, &str)]) -> Self {
+        Self::with_clients(8, settings)
+    }
+
+    fn with_clients(clients_max: usize, settings: &[(&'static str, &str)]) -> Self {
         let (_, root, leaf) = made();
         let provider = suites::provider(&[], false);
         let entry = ("leaf".to_owned(), vec![leaf.der()], leaf.private_key());
@@ -145,7 +149,7 @@ impl Stage {
             ServerVerifier::new(trust, Verification::default(), &provider, &Arc::new(Notes::default()));
         let tls = Outbound::new(None, verifier, &VERSIONS, &provider, 8).expect("versions");
         let others = Arc::new(Profile { tls: Some(tls), ..Profile::default() });
-        let limits = Limits { clients_max: 8, exchanges_max: 8, large_max: 8 };
+        let limits = Limits { clients_max, exchanges_max: 8, large_max: 8 };
         let mut config = Config::from(&Settings(settings), limits).expect("settings");
         config.inbound = Some(Inbound::new(identity, None, &VERSIONS, &provider).expect("versions"));
         config.targets = Arc::new(Targets { entries: Vec::new(), others });
@@ -357,4 +361,17 @@ fn an_alert_is_not_eaten_by_a_reset() {
     assert_eq!(stage.worker.clients(), 1);
     stage.wait(6);
     assert_eq!(stage.worker.clients(), 0);
+}
+
+#[test]
+fn strangers_take_no_handshakes_from_others() {
+    let mut stage = Stage::with_clients(2 * STRANGERS_MAX, &[("proxy.ip.allow", "10.1.1.1")]);
+    for _ in 0..STRANGERS_MAX + 8 {
+        stage.connect(usize::MAX);
+    }
+    assert_eq!(stage.worker.clients(), STRANGERS_MAX);
+    stage.turn(0, Ready { dead: true, ..NOTHING });
+    stage.connect(usize::MAX);
+    stage.connect(usize::MAX);
+    assert_eq!(stage.worker.clients(), STRANGERS_MAX);
 }

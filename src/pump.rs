@@ -136,6 +136,9 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
         // Requests sent before the end of the stream are still served.
         (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
+            if let Some(what) = client.leg.fault {
+                client.exchange.fault.get_or_insert(what);
+            }
             return Err(Step::Close(Ending::Plain));
         }
         (Received::Nothing | Received::Silent | Received::Over, _) => {}

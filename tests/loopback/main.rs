@@ -21,5 +21,6 @@ mod tls_clients;
 mod tls_identities;
 mod tls_listener;
 mod tls_origins;
+mod tls_records;
 mod tls_resumption;
 mod tls_scan;

@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_full_buffer_makes_room_from_its_front() {
-        let mut buf = filled(&[7; SMALL]);
+        let mut buf = filled(&vec![7; SMALL]);
         assert!(!buf.has_room());
         buf.judged(SMALL, SMALL);
         buf.sent(SMALL - 1);

@@ -4,3 +4,45 @@ pub mod load;
 pub mod settings;
 pub mod store;
 pub mod targets;
+
+use crate::keystore::Fingerprint;
+use crate::policy::targets::Targets;
+use crate::tls::context::Inbound;
+use crate::tls::notes::Notes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A certificate of ours, for watching its days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// The key that leads to it.
+    pub key: String,
+    /// Its alias.
+    pub alias: String,
+    /// Its subject.
+    pub subject: String,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// Everything made of keys and certificates. The default has none: listeners are plain and https targets fail.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// The forward listener's TLS; `None` is plain.
+    pub inbound: Option<Inbound>,
+    /// The TLS towards targets, and what else differs between them.
+    pub targets: Arc<Targets>,
+    /// The files it was made of, as they were when they were read.
+    pub files: BTreeMap<PathBuf, Fingerprint>,
+    /// Those among them that the listener's TLS was made of.
+    pub inbound_files: BTreeSet<PathBuf>,
+    /// Our certificates.
+    pub own: Vec<Own>,
+    /// Where the trust store lies that `x-reload-httpclient` adds to, if one is configured.
+    pub trust_store: Option<PathBuf>,
+    /// What operators should know, one sentence each.
+    pub remarks: Vec<String>,
+    /// What verification notices, now and after every reload.
+    pub notes: Arc<Notes>,
+}

@@ -81,11 +81,10 @@ impl ClientState {
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
         use ClientEvent as E;
         match (self, event) {
-            (Self::Handshake, E::Secure) => Some(Self::Idle),
             (Self::Idle, E::Begin) => Some(Self::Head),
             (Self::Head, E::Request) => Some(Self::Body),
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
-            (Self::Done, E::Renew) => Some(Self::Idle),
+            (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => Some(Self::Idle),
             (Self::Done, E::Linger) => Some(Self::Lingering),
             _ => None,
         }

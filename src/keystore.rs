@@ -19,9 +19,13 @@ pub mod pkcs8;
 
 pub use contents::{KeyEntry, Kind, Passwords, Store, TrustedEntry};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use contents::{Body, Contents, Sealed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
+
+/// The SHA-256 of a file's content.
+pub type Fingerprint = [u8; 32];
 
 /// Reads a key store: every private key is decrypted.
 ///
@@ -91,6 +95,12 @@ pub fn with_trusted(
         Kind::Pkcs12 => pkcs12::with_trusted(bytes, password, &alias, certificate),
         Kind::Pem => pem::with_trusted(bytes, &alias, certificate),
     }
+}
+
+/// What tells one content from another: SHA-256.
+pub fn fingerprint(bytes: &[u8]) -> Fingerprint {
+    let digest = digest(&SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// Reads a store of any format; its keys stay sealed.

@@ -176,6 +176,7 @@ impl<S> Leg<S> {
         self.fault.get_or_insert(what);
     }
 
+    #[allow(clippy::unnecessary_box_returns)] // a lease is a box, so that handing it over moves eight bytes
     fn lease(&self, bufs: &mut BufPool) -> Lease {
         let large = if self.bulk { bufs.lease_large() } else { None };
         large.unwrap_or_else(|| bufs.lease())

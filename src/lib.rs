@@ -52,6 +52,7 @@ pub mod keystore;
 pub mod listener;
 pub mod logging;
 pub mod net;
+pub mod renewal;
 pub mod resolve;
 pub mod run;
 pub mod server;

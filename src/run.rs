@@ -11,6 +11,7 @@ use crate::credentials::load::{self, Credentials};
 use crate::demo;
 use crate::keystore::list::list;
 use crate::logging::{self, FILE_NAME, LEVEL, Levels};
+use crate::renewal;
 use crate::server::maxima::{Machine, Maxima};
 use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
 use crate::setting::Source;
@@ -161,8 +162,9 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     if let Some(path) = effective.value(&READY_FILE)? {
         write_ready(&path, &server, phase)?;
     }
-    watch(&mut signals, &server, if effective.value(&SHUTDOWN)? { phase } else { Duration::ZERO })
-        .map_err(|error| format!("the proxy has ended: {error}"))
+    let phase = if effective.value(&SHUTDOWN)? { phase } else { Duration::ZERO };
+    renewal::start(effective, credentials, server.readers())?;
+    watch(&mut signals, &server, phase).map_err(|error| format!("the proxy has ended: {error}"))
 }
 
 fn announce(effective: &Effective, credentials: &Credentials, maxima: &Maxima, server: &Server) {
@@ -193,7 +195,7 @@ fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<
         for signal in signals.pending() {
             match signal {
                 SIGUSR1 => log::info!("statistics\n{}", server.report().trim_end()),
-                SIGHUP => log::info!("SIGHUP: the configuration is read at start only; restart to change it"),
+                SIGHUP => server.look_at_credentials(),
                 _ if deadline.is_some() => {
                     log::warn!("second signal: exchanges in progress are cut off");
                     return Ok(());

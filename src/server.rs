@@ -1,18 +1,22 @@
 //! The server: opens the listeners, seats one worker on each core, and ends them in order.
 
+pub mod current;
 pub mod mailbox;
 pub mod maxima;
 mod seat;
 
-use crate::credentials::load::Credentials;
+use crate::credentials::Credentials;
 use crate::engine::Config;
 use crate::listener;
 use crate::permits::Permits;
+use crate::renewal::board::Board;
+use crate::renewal::desk::{Declined, Desk, Order};
 use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
 use crate::setting::{Setting, Source};
 use crate::stats::{Counter, Report, Stats};
 use crate::time::Millis;
 use crate::value;
+use current::{Current, Readers};
 use mailbox::{Mailbox, Message, Post};
 use maxima::Maxima;
 use mio::{Poll, Waker};
@@ -70,6 +74,9 @@ pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
 /// A running proxy.
 pub struct Server {
     shared: Shared,
+    /// How to reach whoever renews the certificates.
+    desk: Arc<Desk>,
+    board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -108,14 +115,15 @@ impl Server {
             Resolver::start(lifetimes, resolve::system).map_err(|error| cannot("the resolver", error))?;
         let shared = Shared {
             start: Instant::now(),
-            config,
+            current: Arc::new(Current::new(config)),
             permits: Permits::new(maxima.per_route, maxima.upstreams, Box::new(Post(Arc::clone(&mailboxes)))),
             resolver: Arc::new(resolver),
             mailboxes,
             stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
             own: own.into(),
         };
-        let mut server = Self { shared, threads: Vec::new() };
+        let board = Arc::new(Board { notes: Arc::clone(&credentials.notes), ..Board::default() });
+        let mut server = Self { shared, desk: Arc::default(), board, threads: Vec::new() };
         for (id, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
             let seat = Seat::new(id, poll, listener, server.shared.clone())
                 .map_err(|error| cannot("a listener", error))?;
@@ -128,6 +136,25 @@ impl Server {
         Ok(server)
     }
 
+    /// What a reload reaches of this server.
+    pub fn readers(&self) -> Readers {
+        Readers {
+            current: Arc::clone(&self.shared.current),
+            mailboxes: Arc::clone(&self.shared.mailboxes),
+            desk: Arc::clone(&self.desk),
+            board: Arc::clone(&self.board),
+        }
+    }
+
+    /// Has the files of keys and certificates looked at now; the log says what came of it.
+    pub fn look_at_credentials(&self) {
+        match self.desk.put(Order::Look) {
+            Ok(()) => {}
+            Err(Declined::Full) => log::warn!("SIGHUP: too many reloads are waiting; send it again"),
+            Err(Declined::Closed) => log::warn!("SIGHUP: certificates are not watched here"),
+        }
+    }
+
     /// The addresses clients can connect to.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.shared.own
@@ -136,7 +163,7 @@ impl Server {
     /// Every number of all workers, as text.
     pub fn report(&self) -> String {
         let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
-        Report(&stats).to_string()
+        Report(&stats).to_string() + &self.board.report()
     }
 
     /// A number, summed over all workers.

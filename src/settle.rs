@@ -5,7 +5,6 @@ use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
 use crate::key::Key;
-use crate::pair::Client;
 use crate::permits::NextUse;
 use crate::pump::{self, Ending};
 use crate::stats::{Counter, Latency};
@@ -92,11 +91,13 @@ impl<I: Io> Worker<I> {
         let destination = exchange.destination.take();
         if let Some(what) = exchange.fault {
             let route = destination.as_ref().map_or("-", |destination| &destination.route);
-            let Client { address, .. } = client;
+            let reason = client.leg.secure.as_ref().and_then(|secure| secure.session.reason());
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let subject = client.subject().map(|subject| format!(" ({subject})")).unwrap_or_default();
             log::log!(
                 target: "apim_proxy::exchange", what.level(),
-                "{}: {}; fault of the {}; client {address}; target {route}",
-                what.code(), what.sentence().trim_end(), what.fault().by.name()
+                "{}: {}{reason}; fault of the {}; client {}{subject}; target {route}",
+                what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
             );
         }
         if let Some(destination) = destination {

@@ -58,7 +58,6 @@ impl<I: Io> Worker<I> {
             Shaken::Failed(what) => {
                 client.exchange.fault.get_or_insert(what);
                 self.stats.count(Counter::ClientTlsFailed);
-                self.log_tls(key, "client");
                 self.close(key, Ending::Plain);
             }
             Shaken::Lost => {
@@ -152,22 +151,19 @@ impl<I: Io> Worker<I> {
     /// The target and we do not come to terms, whichever of its addresses we ask.
     fn fail_upstream(&mut self, key: Key, what: What) {
         self.stats.count(Counter::TlsFailed);
-        self.log_tls(key, "target");
+        self.log_reason(key);
         self.drop_link(key);
         self.refuse(key, what);
     }
 
-    /// Says what rustls says: the sentence of a fault is for those who may not know more.
-    fn log_tls(&self, key: Key, side: &str) {
+    /// Says what rustls says of the target: the sentence of a fault is for those who may not know more.
+    fn log_reason(&self, key: Key) {
         let Some(client) = self.clients.at(key) else { return };
-        let leg = match side {
-            "client" => Some(&client.leg),
-            _ => client.exchange.link.and_then(|link| self.upstreams.at(link)).map(|upstream| &upstream.leg),
-        };
-        let reason = leg.and_then(|leg| leg.secure.as_ref()?.session.reason());
+        let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
+        let reason = upstream.and_then(|upstream| upstream.leg.secure.as_ref()?.session.reason());
         let target = client.exchange.destination.as_ref().map_or("-", |destination| &destination.route);
         if let Some(reason) = reason {
-            log::warn!("TLS with the {side} failed: {reason}; client {}; target {target}", client.address);
+            log::warn!("TLS with the target failed: {reason}; client {}; target {target}", client.address);
         }
     }
 }

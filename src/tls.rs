@@ -13,6 +13,7 @@ pub mod notes;
 pub mod refusal;
 pub mod session;
 pub mod signatures;
+mod status;
 pub mod suites;
 pub mod trust;
 pub mod verify;

@@ -51,6 +51,20 @@ impl Installation {
         effective
     }
 
+    /// The stores that the operators' file names, as keytool makes them, with the passwords that stand there.
+    fn make_stores(&self) {
+        let (own, trust) = (self.0.join("conf/client-prod.jks"), self.0.join("cacerts"));
+        let keytool = |words: &str, store: &Path, password: &str| {
+            let mut command = std::process::Command::new("keytool");
+            command.args(words.split(' ')).args(["-storepass", password, "-keypass", password, "-noprompt"]);
+            let done = command.arg("-keystore").arg(store).output().expect("scripts/test installs a JDK");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        };
+        let pair = "-genkeypair -keyalg EC -dname CN=client -validity 30 -storetype JKS -alias";
+        keytool(&format!("{pair} client"), &own, "changeme");
+        keytool(&format!("{pair} other"), &trust, "changeit");
+    }
+
     fn load(&self, line: &str) -> Effective {
         self.load_in("", line, &[])
     }
@@ -118,10 +132,8 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
     assert!(banner::report(&before, None).contains("server.ssl.key-store-password = ******"));
     assert!(!banner::report(&before, None).contains("changeme"));
 
-    app.write("conf/client-prod.jks", "");
-    app.write("cacerts", "");
+    app.make_stores();
     let after = app.load_in("bin", line, &[]);
-    assert!(!after.has_errors());
     assert_eq!(app.problems(&after), [note, later]);
     assert_eq!(after.files, [app.0.join("bin/../conf/application.properties")]);
     assert_eq!(value(&after, "server.port"), "9000 [../conf/application.properties:12]");
@@ -132,25 +144,60 @@ fn the_operators_file_is_explained_and_starts_once_its_stores_exist() {
 fn stores_are_found_on_the_class_path_and_must_be_files() {
     let app = Installation::with(
         "server.ssl.enabled=false\nserver.ssl.key-store=classpath:a.jks\nserver.ssl.trust-store=classpath:/b.jks\n\
-         server.ssl.certificate=bin\nserver.ssl.certificate-private-key=-----BEGIN PRIVATE KEY-----\n\
-         server.ssl.trust-certificate=http://h/c.pem\n",
+         proxy.targets[0].match=a\nproxy.targets[0].key-store=bin\nproxy.targets[0].trust-store=http://h/c.pem\n",
     );
     app.write("conf/a.jks", "");
-    app.write("bin/b.jks", "");
     let file = "error: conf/application.properties";
-    let wrong = [
-        format!("{file}:4: server.ssl.certificate=bin leads to /app/bin, which is not a file"),
-        format!(
-            "{file}:6: server.ssl.trust-certificate=http://h/c.pem is no location; write file:/path, a path, or classpath:name"
-        ),
-    ];
-    let missing = format!(
-        "{file}:3: server.ssl.trust-store=classpath:/b.jks is not there; tried /app/conf/b.jks, /app/lib/b.jks"
+    assert_eq!(
+        app.problems(&app.load("-Dloader.path=lib"))[..2],
+        [
+            format!(
+                "{file}:2: server.ssl.key-store=classpath:a.jks leads to /app/conf/a.jks: the file is empty"
+            ),
+            format!(
+                "{file}:3: server.ssl.trust-store=classpath:/b.jks is not there; tried /app/conf/b.jks, /app/lib/b.jks"
+            ),
+        ]
     );
-    let effective = app.load("-Dloader.path=lib");
-    assert_eq!(app.problems(&effective)[..3], [missing, wrong[0].clone(), wrong[1].clone()]);
-    let effective = app.load("-Dloader.path=lib,bin");
-    assert_eq!(app.problems(&effective)[..2], wrong);
+    app.write("bin/b.jks", "no store");
+    app.write("conf/a.jks", "-----BEGIN CERTIFICATE-----\n");
+    let problems = app.problems(&app.load("-Dloader.path=lib,bin"));
+    assert!(
+        problems[0].starts_with(&format!(
+            "{file}:2: server.ssl.key-store=classpath:a.jks leads to /app/conf/a.jks: "
+        ))
+    );
+    assert!(problems[1].starts_with(&format!(
+        "{file}:3: server.ssl.trust-store=classpath:/b.jks leads to /app/bin/b.jks: "
+    )));
+    let app = Installation::with(
+        "proxy.targets[0].match=a\nproxy.targets[0].key-store=bin\nproxy.targets[1].match=b\n\
+         proxy.targets[1].trust-store=http://h/c.pem\nproxy.targets[4].trust-store=bin\n",
+    );
+    assert_eq!(
+        app.problems(&app.load("")),
+        [
+            format!("{file}:2: proxy.targets[0].key-store=bin leads to /app/bin, which is not a file"),
+            format!(
+                "{file}:4: proxy.targets[1].trust-store=http://h/c.pem is no location; write file:/path, a path, or \
+                 classpath:name"
+            ),
+            "error: default: proxy.targets[4].match is missing: nothing says which targets the entry is for"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn of_two_keys_for_one_thing_neither_is_taken() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nserver.ssl.trust-store=a.jks\nserver.ssl.trust-certificate=b.pem\n",
+    );
+    assert_eq!(
+        app.problems(&app.load(""))[0],
+        "error: conf/application.properties:3: server.ssl.trust-certificate=b.pem stands beside server.ssl.trust-store, \
+         which names the same thing; remove one of them"
+    );
 }
 
 #[test]
@@ -283,12 +330,12 @@ fn placeholders_reach_keys_variables_and_defaults() {
             format!(
                 "error: {place}:4: server.address=${{nobody}} has a placeholder that nothing defines: ${{nobody}}"
             ),
+            format!(
+                "error: {place}:7: server.ssl.key-password=****** has a placeholder that cannot be replaced"
+            ),
             format!("error: {place}:5: server.workers=${{ is not a whole number from 0 to 1024"),
             format!(
                 "warning: {place}:8: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
-            ),
-            format!(
-                "warning: {place}:7: server.ssl.key-password=****** has a placeholder that cannot be replaced"
             ),
         ]
     );
@@ -400,7 +447,6 @@ fn the_banner_names_maxima_risks_and_what_waits() {
             "risk: proxy.ip.allow is unset: every client that reaches this port may use the proxy".to_owned(),
             "risk: proxy.ssl.client.verifyHostname is off: any trusted certificate passes for any target"
                 .to_owned(),
-            "not active yet: proxy.ssl.client.verifyHostname".to_owned(),
             "unknown key: conf/application.properties:3: server.prot (nearest known: server.port)".to_owned(),
         ]
     );
@@ -409,13 +455,14 @@ fn the_banner_names_maxima_risks_and_what_waits() {
 #[test]
 fn the_report_shows_origin_defaults_and_no_secret() {
     let app = Installation::with(
-        "server.ssl.enabled=false\nserver.ssl.key-store-password=hush\nserver.ssl.certificate-private-key=\
-         -----BEGIN PRIVATE KEY-----hush\n",
+        "server.ssl.enabled=false\nserver.ssl.key-store-password=hush\nproxy.targets[0].key-password=hush2\n\
+         proxy.targets[0].match=a\n",
     );
     let report = banner::report(&app.load("--server.port=1"), None);
     for line in [
         "server.port = 1 [command line]\n",
-        "server.ssl.key-store-password = ****** [conf/application.properties:2] (not active yet)\n",
+        "server.ssl.key-store-password = ****** [conf/application.properties:2]\n",
+        "proxy.targets[0].key-password = ****** [conf/application.properties:3]\n",
         "proxy.error.compat = false [default]\n",
         "\n# problems\nnone\n",
     ] {

@@ -69,7 +69,7 @@ pub fn banner(
 }
 
 /// A line for each certificate of ours.
-fn identities(credentials: &Credentials) -> impl Iterator<Item = String> {
+pub fn identities(credentials: &Credentials) -> impl Iterator<Item = String> {
     credentials.own.iter().map(|own| {
         let until = time::OffsetDateTime::from_unix_timestamp(own.not_after).map(time::OffsetDateTime::date);
         let until = until.map_or_else(|_| "an unknown day".to_owned(), |day| day.to_string());

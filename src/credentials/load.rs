@@ -5,7 +5,8 @@ use crate::config::sources::Effective;
 use crate::credentials::settings as common;
 use crate::credentials::store::Found;
 use crate::credentials::targets as own;
-use crate::keystore::{KeyEntry, Passwords, Store};
+pub use crate::credentials::{Credentials, Own};
+use crate::keystore::{Fingerprint, KeyEntry, Passwords, Store};
 use crate::policy::targets::{Profile, Targets};
 use crate::setting::{Setting, Source as _};
 use crate::tls::certificate::Certificate;
@@ -18,7 +19,7 @@ use crate::tls::trust::Trust;
 use crate::tls::verify::{ServerVerifier, Verification};
 use crate::value::ClientAuth;
 use rustls::crypto::CryptoProvider;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,36 +32,6 @@ pub struct Complaint {
     pub what: String,
 }
 
-/// A certificate of ours, for watching its days.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Own {
-    /// The key that leads to it.
-    pub key: String,
-    /// Its alias.
-    pub alias: String,
-    /// Its subject.
-    pub subject: String,
-    /// When it expires, in seconds since 1970.
-    pub not_after: i64,
-}
-
-/// Everything made of keys and certificates. The default has none: listeners are plain and https targets fail.
-#[derive(Clone, Debug, Default)]
-pub struct Credentials {
-    /// The forward listener's TLS; `None` is plain.
-    pub inbound: Option<Inbound>,
-    /// The TLS towards targets, and what else differs between them.
-    pub targets: Arc<Targets>,
-    /// The files it was made of.
-    pub files: BTreeSet<PathBuf>,
-    /// Our certificates.
-    pub own: Vec<Own>,
-    /// Where the trust store lies that `x-reload-httpclient` adds to, if one is configured.
-    pub trust_store: Option<PathBuf>,
-    /// What operators should know, one sentence each.
-    pub remarks: Vec<String>,
-}
-
 /// Reads every file that `effective` names and makes the TLS of it.
 ///
 /// # Errors
@@ -70,16 +41,18 @@ pub fn load(effective: &Effective, notes: &Arc<Notes>) -> Result<Credentials, Ve
         effective,
         notes,
         complaints: Vec::new(),
-        files: BTreeSet::new(),
+        files: BTreeMap::new(),
+        inbound_files: BTreeSet::new(),
         own: Vec::new(),
         remarks: Vec::new(),
         trust_store: None,
     };
     let made = loader.make();
-    let Loader { complaints, files, own, remarks, trust_store, .. } = loader;
+    let Loader { complaints, files, inbound_files, own, remarks, trust_store, .. } = loader;
     match made {
         Some((inbound, targets)) if complaints.is_empty() => {
-            Ok(Credentials { inbound, targets: Arc::new(targets), files, own, trust_store, remarks })
+            let (targets, notes) = (Arc::new(targets), Arc::clone(notes));
+            Ok(Credentials { inbound, targets, files, inbound_files, own, trust_store, remarks, notes })
         }
         _ => Err(complaints),
     }
@@ -110,7 +83,8 @@ struct Loader<'a> {
     effective: &'a Effective,
     notes: &'a Arc<Notes>,
     complaints: Vec<Complaint>,
-    files: BTreeSet<PathBuf>,
+    files: BTreeMap<PathBuf, Fingerprint>,
+    inbound_files: BTreeSet<PathBuf>,
     own: Vec<Own>,
     remarks: Vec<String>,
     trust_store: Option<PathBuf>,
@@ -122,6 +96,7 @@ impl Loader<'_> {
         let post_quantum = effective.value(&common::POST_QUANTUM).ok()?;
         let provider = suites::provider(&[], post_quantum);
         let identity = self.common_identity(&provider);
+        self.inbound_files = self.files.keys().cloned().collect();
         let trusted = self.common_trust();
         let inbound = self.inbound(identity.as_ref(), trusted.as_ref(), post_quantum);
         let trusted = trusted?;
@@ -163,8 +138,12 @@ impl Loader<'_> {
     fn fetch(&mut self, key: &str) -> Option<Found> {
         let location = self.effective.set(key)?;
         let found = self.note(key, Found::at(location, &self.effective.search))?;
-        self.files.extend(found.path.clone());
+        self.remember(&found);
         Some(found)
+    }
+
+    fn remember(&mut self, found: &Found) {
+        self.files.extend(found.path.clone().map(|path| (path, found.fingerprint())));
     }
 
     /// The indexes of `proxy.targets[N]` that occur, in order.
@@ -297,18 +276,14 @@ impl Loader<'_> {
             self.trust_store.clone_from(&found.path);
             return self.trust(pem, &found, None, false);
         }
-        match Found::system_roots() {
-            Some(found) => {
-                self.files.extend(found.path.clone());
-                self.trust(store, &found, None, true)
-            }
-            None => {
-                self.remarks.push(format!(
-                    "risk: {store} is unset and this machine has no roots of its own: no https target is trusted"
-                ));
-                Some(Trusted { trust: Arc::default(), of_system: true })
-            }
+        if let Some(found) = Found::system_roots() {
+            self.remember(&found);
+            return self.trust(store, &found, None, true);
         }
+        self.remarks.push(format!(
+            "risk: {store} is unset and this machine has no roots of its own: no https target is trusted"
+        ));
+        Some(Trusted { trust: Arc::default(), of_system: true })
     }
 
     fn trust(
@@ -367,6 +342,8 @@ impl Loader<'_> {
             None => None,
             Some(demand) => {
                 let trusted = trusted?;
+                // Only what is common to all targets was read so far.
+                self.inbound_files = self.files.keys().cloned().collect();
                 if trusted.of_system {
                     self.remarks.push(format!(
                         "risk: {} lets in whoever has a certificate of any public authority, because {} is unset",

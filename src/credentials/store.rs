@@ -1,7 +1,7 @@
 //! Opening the files that the configuration names: a location, its passwords, and what lies there.
 
 use crate::config::files::Search;
-use crate::keystore::{self, Passwords, Store};
+use crate::keystore::{self, Fingerprint, Passwords, Store};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,11 @@ impl Found {
         keystore::read_trust(&self.bytes, password).map_err(|what| self.sentence(&what))
     }
 
+    /// What tells its content from another.
+    pub fn fingerprint(&self) -> Fingerprint {
+        keystore::fingerprint(&self.bytes)
+    }
+
     /// The rest of a sentence about what is wrong with it.
     pub fn sentence(&self, what: &str) -> String {
         match &self.path {
@@ -80,7 +85,11 @@ impl Found {
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+/// Reads the file of a store whole.
+///
+/// # Errors
+/// What keeps it from being read.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let file = File::open(path).map_err(cannot)?;
     let about = file.metadata().map_err(cannot)?;

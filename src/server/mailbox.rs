@@ -51,6 +51,11 @@ impl Mailbox {
     /// Puts a message in and wakes the worker.
     pub fn send(&self, message: Message) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        self.wake();
+    }
+
+    /// Wakes the worker without a message.
+    pub fn wake(&self) {
         // An eventfd that cannot be written is full of wake-ups already.
         let _ = self.waker.wake();
     }

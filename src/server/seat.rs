@@ -1,10 +1,10 @@
 //! A worker's seat: the thread, poll, listener and numbers that outlive the worker when it fails.
 
-use crate::engine::Config;
 use crate::listener::{Accepted, Reserve};
 use crate::net::{self, Net};
 use crate::permits::{Permits, WorkerId};
 use crate::resolve::Resolver;
+use crate::server::current::Current;
 use crate::server::mailbox::{Mailbox, Message};
 use crate::stats::{Counter, Stats};
 use crate::time::Now;
@@ -33,7 +33,7 @@ pub struct Shared {
     /// When the process started: zero on the workers' clock.
     pub start: Instant,
     /// The engine's configuration.
-    pub config: Arc<Config>,
+    pub current: Arc<Current>,
     /// The pool limits.
     pub permits: Arc<Permits>,
     /// The resolver.
@@ -102,7 +102,7 @@ impl Seat {
         Ok(Worker::new(
             net,
             self.id,
-            Arc::clone(&shared.config),
+            shared.current.config(),
             Arc::clone(&shared.stats[self.id]),
             Arc::clone(&shared.permits),
             self.now(),
@@ -111,6 +111,7 @@ impl Seat {
     }
 
     fn work(&mut self) -> io::Result<()> {
+        let mut generation = self.shared.current.generation();
         let mut worker = self.worker()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut reserve = Reserve::new();
@@ -126,6 +127,10 @@ impl Seat {
                 Err(_) | Ok(()) => {}
             }
             worker.begin_turn(self.now());
+            let newest = self.shared.current.generation();
+            if std::mem::replace(&mut generation, newest) != newest {
+                worker.reload(self.shared.current.config());
+            }
             let mut mail = sleep == Some(crate::time::Millis(0));
             for event in &events {
                 match event.token() {
@@ -166,7 +171,7 @@ impl Seat {
     /// Serves a client here, or where there is room, or tells it that there is none.
     fn place(&self, worker: &mut Worker<Net>, stream: TcpStream, peer: SocketAddr) {
         let Err(stream) = worker.accept(stream, peer) else { return };
-        let clients_max = self.shared.config.limits.clients_max as u64;
+        let clients_max = self.shared.current.config().limits.clients_max as u64;
         let others = (0..self.shared.stats.len()).filter(|other| *other != self.id);
         let clients = |worker: &WorkerId| self.shared.stats[*worker].value(Counter::ClientsNow);
         match others.min_by_key(clients).filter(|other| clients(other) < clients_max) {

@@ -101,7 +101,7 @@ impl Key {
         })?;
         let leaf = chain.first().ok_or_else(|| cannot("which has no certificate"))?;
         let leaf = Certificate::read(leaf).ok_or_else(|| cannot("whose certificate cannot be read"))?;
-        let fits = signer.public_key().is_none_or(|public| public.as_ref() == leaf.spki().as_ref());
+        let fits = signer.public_key().is_none_or(|public| public.as_ref() == leaf.spki());
         if !fits {
             return Err(cannot("which does not belong to its certificate"));
         }

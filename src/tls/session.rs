@@ -11,24 +11,20 @@
 use crate::buf::{BufPool, Lease};
 use crate::fault::What;
 use crate::tls::failure::{self, Reached};
+use crate::tls::status::{HEADER, PROTOCOL_ROOM, Step, Target, Trouble, Words, put};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of a record's header.
-const HEADER: usize = 5;
 /// Most plain bytes in a record (RFC 8446 §5.1).
 pub const PLAIN_MAX: usize = 16 * 1024;
 /// The longest record: header, plain bytes and what sealing may add (RFC 8446 §5.2).
 pub const RECORD_MAX: usize = HEADER + PLAIN_MAX + 256;
 /// What sealing adds with the suites we speak, and a little: header, explicit nonce or content type, tag.
 const SEAL_MAX: usize = HEADER + 8 + 1 + 16 + 2;
-/// Room kept for the protocol's own records in front of application data: an answer to a key update.
-const PROTOCOL_ROOM: usize = 128;
 /// Records of the protocol's own taken out after a failure: an alert, and what was made before it.
 const LAST_WORDS_MAX: usize = 8;
 
@@ -164,7 +160,7 @@ impl Session {
 
     /// Why it failed, for the log.
     pub fn reason(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| error.to_string())
+        self.failure.as_ref().map(ToString::to_string)
     }
 
     /// Goes on with the handshake as far as what has arrived allows; the first call of a client begins it.
@@ -174,8 +170,8 @@ impl Session {
     pub fn shake(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<Progress, What> {
         self.feed(0, sealed, None, bufs)?;
         while !self.is_secure() {
-            let Some(len) = self.next_record(sealed)? else { return Ok(Progress::Waiting) };
-            self.feed(len, sealed, None, bufs)?;
+            let Some(len) = self.next_record(sealed) else { return Ok(Progress::Waiting) };
+            self.feed_record(len, sealed, None, bufs)?;
         }
         Ok(Progress::Secure)
     }
@@ -193,11 +189,12 @@ impl Session {
         if self.ended {
             return Ok(Opened::Ended);
         }
-        let Some(len) = self.next_record(sealed)? else { return Ok(Opened::Short) };
-        if plain.room_for(len).len() < len {
+        let Some(len) = self.next_record(sealed) else { return Ok(Opened::Short) };
+        // One that is too long will not be opened.
+        if len <= RECORD_MAX && plain.room_for(len).len() < len {
             return Ok(Opened::Cramped(len));
         }
-        let bytes = self.feed(len, sealed, Some(plain), bufs)?;
+        let bytes = self.feed_record(len, sealed, Some(plain), bufs)?;
         Ok(if bytes == 0 && self.ended { Opened::Ended } else { Opened::Bytes(bytes) })
     }
 
@@ -210,14 +207,33 @@ impl Session {
 
     /// The length of the next record if it has arrived whole. What is too long or no record at all is fed as it is, for
     /// rustls to refuse in its words: nobody waits for the rest of an SSH greeting.
-    fn next_record(&mut self, sealed: &mut Sealed) -> Result<Option<usize>, What> {
-        let Some(buf) = &sealed.inbound else { return Ok(None) };
-        let rest = buf.pending().get(self.fed..).unwrap_or_default();
+    fn next_record(&self, sealed: &Sealed) -> Option<usize> {
+        let rest = sealed.inbound.as_ref()?.pending().get(self.fed..)?;
         match record_len(rest) {
-            Some(len) if len > RECORD_MAX || !is_record(rest) => Ok(Some(rest.len())),
-            Some(len) if len <= rest.len() => Ok(Some(len)),
-            _ => Ok(None),
+            Some(len) if len > RECORD_MAX || !is_record(rest) => Some(rest.len()),
+            Some(len) if len <= rest.len() => Some(len),
+            _ => None,
         }
+    }
+
+    /// Feeds what [`Session::next_record`] found. What is no record of ours ends the connection, whatever rustls makes of
+    /// it: where the next one begins would be a guess.
+    fn feed_record(
+        &mut self,
+        len: usize,
+        sealed: &mut Sealed,
+        plain: Option<&mut Lease>,
+        bufs: &mut BufPool,
+    ) -> Result<usize, What> {
+        let rest = sealed.inbound.as_ref().and_then(|buf| buf.pending().get(self.fed..)).unwrap_or_default();
+        let sound = is_record(rest) && record_len(rest) == Some(len);
+        let gained = self.feed(len, sealed, plain, bufs)?;
+        if sound {
+            return Ok(gained);
+        }
+        let error = rustls::Error::InvalidMessage(rustls::InvalidMessage::MessageTooLarge);
+        let Sealed { inbound, out } = sealed;
+        Err(self.fail(error, inbound, out, bufs))
     }
 
     /// Feeds `len` more bytes and does what rustls asks for, until it asks for bytes. Returns the plain bytes gained.
@@ -361,169 +377,4 @@ fn record_len(bytes: &[u8]) -> Option<usize> {
 /// Whether `bytes` may begin a record: a content type from change_cipher_spec to heartbeat, and version 3.x.
 fn is_record(bytes: &[u8]) -> bool {
     matches!(bytes, [20..=24, 3, ..])
-}
-
-/// What is to be sealed.
-#[derive(Clone, Copy)]
-enum Words<'a> {
-    Plain(&'a [u8]),
-    CloseNotify,
-}
-
-/// What keeps rustls from going on.
-enum Trouble {
-    /// No buffer is large enough.
-    Room,
-    Tls(rustls::Error),
-}
-
-enum Step {
-    More,
-    PeerClosed,
-    Rest,
-}
-
-/// Where the outcome of a step goes.
-struct Target<'a> {
-    out: &'a mut Option<Lease>,
-    plain: Option<&'a mut Lease>,
-    bufs: &'a mut BufPool,
-    gained: &'a mut usize,
-    declined: &'a mut bool,
-}
-
-impl Target<'_> {
-    /// Serves one status; returns what is to be discarded and what comes next.
-    fn serve<D>(&mut self, status: UnbufferedStatus<'_, '_, D>) -> (usize, Result<Step, Trouble>) {
-        let UnbufferedStatus { mut discard, state } = status;
-        let step = match state {
-            Err(error) => Err(Trouble::Tls(error)),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                let mut step = Ok(Step::More);
-                while let Some(record) = traffic.next_record() {
-                    match record {
-                        Ok(record) => {
-                            discard += record.discard;
-                            if !self.take(record.payload) {
-                                step = Err(Trouble::Tls(unexpected()));
-                            }
-                        }
-                        Err(error) => {
-                            step = Err(Trouble::Tls(error));
-                            break;
-                        }
-                    }
-                }
-                step
-            }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(&mut data, self.out, self.bufs).map(|record| {
-                    *self.declined |= shows_no_certificate(record);
-                    Step::More
-                })
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                Ok(Step::More)
-            }
-            Ok(ConnectionState::PeerClosed) => Ok(Step::PeerClosed),
-            Ok(
-                ConnectionState::Closed
-                | ConnectionState::BlockedHandshake
-                | ConnectionState::WriteTraffic(_),
-            ) => Ok(Step::Rest),
-            // Early data is never offered and never accepted.
-            Ok(_) => Err(Trouble::Tls(unexpected())),
-        };
-        (discard, step)
-    }
-
-    /// Keeps opened bytes; `false` when nobody expects any.
-    fn take(&mut self, payload: &[u8]) -> bool {
-        let Some(plain) = &mut self.plain else { return payload.is_empty() };
-        let Some(room) = plain.free_mut().get_mut(..payload.len()) else { return false };
-        room.copy_from_slice(payload);
-        plain.received(payload.len());
-        *self.gained += payload.len();
-        true
-    }
-}
-
-fn unexpected() -> rustls::Error {
-    rustls::Error::General("application data where none can be".to_owned())
-}
-
-/// Puts one of the protocol's own records into `out`; returns it.
-fn encode<'a, D>(
-    data: &mut EncodeTlsData<'_, D>,
-    out: &'a mut Option<Lease>,
-    bufs: &mut BufPool,
-) -> Result<&'a [u8], Trouble> {
-    let buf = out.get_or_insert_with(|| bufs.lease());
-    let encoded = data.encode(buf.free_mut()).or_else(|error| match error {
-        EncodeError::InsufficientSize(size) => {
-            if buf.room_for(size.required_size).len() < size.required_size {
-                bufs.enlarge(buf);
-            }
-            data.encode(buf.free_mut())
-        }
-        error @ EncodeError::AlreadyEncoded => Err(error),
-    });
-    let n = encoded.map_err(|_| Trouble::Room)?;
-    buf.written(n);
-    let passed = buf.passed();
-    Ok(&passed[passed.len() - n..])
-}
-
-/// Whether this record of a client's handshake says that there is no certificate. rustls tells nobody, and a target that
-/// goes on to refuse us says as little. In TLS 1.2 the message is there to be read (RFC 5246 §7.4.6); in TLS 1.3 it is
-/// sealed in one record with Finished, whose length gives it away: 8 bytes more than Finished alone, far fewer than a
-/// certificate.
-fn shows_no_certificate(record: &[u8]) -> bool {
-    const CERTIFICATE: [u8; 7] = [11, 0, 0, 3, 0, 0, 0];
-    const EMPTY: usize = 8;
-    const SEALING: usize = 1 + 16;
-    let with_finished = |hash: usize| HEADER + EMPTY + 4 + hash + SEALING;
-    match record {
-        [22, _, _, _, _, message @ ..] => message.starts_with(&CERTIFICATE),
-        [23, ..] => record.len() == with_finished(32) || record.len() == with_finished(48),
-        _ => false,
-    }
-}
-
-/// Serves one status on the way to sealing `words`; `true` once they are sealed.
-fn put<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    words: Words<'_>,
-    out: &mut Option<Lease>,
-    bufs: &mut BufPool,
-) -> (usize, Result<bool, Trouble>) {
-    let UnbufferedStatus { discard, state } = status;
-    let written = match state {
-        Err(error) => Err(Trouble::Tls(error)),
-        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|_| false),
-        Ok(ConnectionState::TransmitTlsData(data)) => {
-            data.done();
-            Ok(false)
-        }
-        Ok(ConnectionState::PeerClosed) => Ok(false),
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            let buf = out.get_or_insert_with(|| bufs.lease());
-            let written = match words {
-                Words::Plain(plain) => traffic.encrypt(plain, buf.free_mut()),
-                Words::CloseNotify => traffic.queue_close_notify(buf.room_for(PROTOCOL_ROOM)),
-            };
-            match written {
-                Ok(n) => {
-                    buf.written(n);
-                    Ok(true)
-                }
-                Err(EncryptError::InsufficientSize(_)) => Err(Trouble::Room),
-                Err(EncryptError::EncryptExhausted) => Err(Trouble::Tls(rustls::Error::EncryptError)),
-            }
-        }
-        // Both sides have closed, or there never was a session.
-        Ok(_) => Err(Trouble::Tls(rustls::Error::HandshakeNotComplete)),
-    };
-    (discard, written)
 }

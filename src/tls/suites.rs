@@ -167,7 +167,7 @@ mod tests {
         let kept = parse(
             "TLS_RSA_WITH_AES_128_CBC_SHA, ECDHE-RSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256",
         );
-        let kept: Vec<_> = kept.expect("some are left").iter().map(|suite| suite.suite()).collect();
+        let kept: Vec<_> = kept.expect("some are left").iter().map(SupportedCipherSuite::suite).collect();
         let wanted =
             [CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, CipherSuite::TLS13_AES_128_GCM_SHA256];
         assert_eq!(kept, wanted);

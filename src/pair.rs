@@ -24,6 +24,8 @@ pub struct Client<S> {
     pub address: IpAddr,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
     pub denied: bool,
+    /// It counts among the worker's strangers.
+    pub strange: bool,
     /// Requests it has made.
     pub requests: u32,
     /// Its buffers are promised.
@@ -52,6 +54,7 @@ impl<S> Client<S> {
             scan: HeadScan::default(),
             address,
             denied,
+            strange: false,
             requests: 0,
             admitted: false,
             again: false,

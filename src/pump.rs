@@ -83,7 +83,9 @@ pub fn pump<I: Io>(
             return Step::Close(Ending::Plain);
         }
         if client.exchange.client() == ClientState::Handshake {
-            return if client.leg.ready.readable { Step::Shake } else { Step::Rest };
+            // The peer says more, or takes more of what waits to be sent.
+            let flows = client.leg.ready.readable || (client.leg.ready.writable && client.leg.has_unsent());
+            return if flows { Step::Shake } else { Step::Rest };
         }
         let mut moved = match receive_request(turn, client) {
             Ok(moved) => moved,

@@ -182,6 +182,7 @@ impl<I: Io> Worker<I> {
         }
         self.conclude(key);
         let Some(mut client) = self.clients.remove(key) else { return };
+        self.strangers -= usize::from(client.strange);
         if ending == Ending::Plain {
             client.leg.farewell(&mut self.io, &mut self.bufs);
         }

@@ -56,7 +56,7 @@ impl<I: Io> Worker<I> {
             Shaken::Failed(what) => {
                 client.exchange.fault.get_or_insert(what);
                 self.stats.count(Counter::ClientTlsFailed);
-                self.close(key, Ending::Plain);
+                self.linger(key);
             }
             Shaken::Lost => {
                 // Who connects and leaves without a word is a health check.
@@ -93,7 +93,33 @@ impl<I: Io> Worker<I> {
         client.admitted = false;
         self.bufs.end_handshake();
         self.bufs.end_exchange();
-        self.answer_at_once(key, What::TlsRequired);
+        // Checked before anything else (contract §5).
+        let what = if client.denied { What::ClientDenied } else { What::TlsRequired };
+        if client.denied {
+            self.stats.count(Counter::Denied);
+        }
+        self.answer_at_once(key, what);
+    }
+
+    /// The handshake of a client has failed, and the alert says why. What the client has sent meanwhile (in TLS 1.3 its
+    /// certificate and its first request come together) is read and dropped: closing with bytes unread is a reset, and
+    /// that eats the alert.
+    fn linger(&mut self, key: Key) {
+        self.conclude(key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.leg.empty(&mut self.bufs);
+        client.leg.secure = None;
+        client.leg.failed = false;
+        client.leg.fault = None;
+        client.leg.finish(&mut self.io, &mut self.bufs);
+        client.admitted = false;
+        self.bufs.end_handshake();
+        self.bufs.end_exchange();
+        for event in [ClientEvent::Secure, ClientEvent::Begin, ClientEvent::Abandon, ClientEvent::Linger] {
+            client.exchange.client_on(event);
+        }
+        client.since = self.now;
+        self.drive(key);
     }
 
     fn shake_upstream(&mut self, key: Key) {

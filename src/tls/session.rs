@@ -45,8 +45,8 @@ pub struct Session {
     ended: bool,
     /// The target asked for a certificate and was told that there is none.
     declined: bool,
-    /// Why it failed.
-    failure: Option<Box<rustls::Error>>,
+    /// Why it failed; rustls is not asked again then, for what it says of the same bytes a second time is worth nothing.
+    failure: Option<(What, Box<rustls::Error>)>,
 }
 
 impl fmt::Debug for Session {
@@ -160,7 +160,7 @@ impl Session {
 
     /// Why it failed, for the log.
     pub fn reason(&self) -> Option<String> {
-        self.failure.as_ref().map(ToString::to_string)
+        self.failure.as_ref().map(|(_, error)| error.to_string())
     }
 
     /// Goes on with the handshake as far as what has arrived allows; the first call of a client begins it.
@@ -244,6 +244,9 @@ impl Session {
         mut plain: Option<&mut Lease>,
         bufs: &mut BufPool,
     ) -> Result<usize, What> {
+        if let Some((what, _)) = self.failure {
+            return Err(what);
+        }
         self.fed += len;
         let Sealed { inbound, out } = sealed;
         let mut gained = 0;
@@ -303,7 +306,7 @@ impl Session {
             }
             Connection::Server(_) => failure::of_client(&error),
         };
-        self.failure = Some(Box::new(error));
+        self.failure = Some((what, Box::new(error)));
         what
     }
 
@@ -334,6 +337,9 @@ impl Session {
     }
 
     fn write(&mut self, words: Words<'_>, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<(), What> {
+        if let Some((what, _)) = self.failure {
+            return Err(what);
+        }
         let Sealed { inbound, out } = sealed;
         loop {
             let Some(input) = input(inbound, self.fed) else { return Err(What::TlsFailed) };

@@ -73,7 +73,9 @@ pub fn pump<I: Io>(
     for _ in 0..PASSES_MAX {
         // While we linger, dead may only mean that both sides have shut down: what the client sent is read all the
         // same, for closing with bytes unread is a reset, and that eats what the client has not read.
-        let dead = client.leg.ready.dead && client.exchange.client() != ClientState::Lingering;
+        // A handshake reads to the end by itself, and says what became of it.
+        let reads_on = matches!(client.exchange.client(), ClientState::Lingering | ClientState::Handshake);
+        let dead = client.leg.ready.dead && !reads_on;
         if client.leg.failed || client.leg.broken || dead {
             if let Some(what) = client.leg.fault {
                 client.exchange.fault.get_or_insert(what);
@@ -138,6 +140,9 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
         // Requests sent before the end of the stream are still served.
         (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
+            if let Some(what) = client.leg.fault {
+                client.exchange.fault.get_or_insert(what);
+            }
             return Err(Step::Close(Ending::Plain));
         }
         (Received::Nothing | Received::Silent | Received::Over, _) => {}

@@ -56,6 +56,11 @@ impl Secure {
         Self { session, sealed: Sealed::default(), begun: false, closed: false }
     }
 
+    /// Whether the peer has said anything.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether a receive makes sense: a whole record waits and has room, or none does and the socket is readable.
     pub fn can_receive(&self, readable: bool, inbound: Option<&Lease>) -> bool {
         let free = inbound.map_or(SMALL, |buf| buf.capacity() - buf.len());

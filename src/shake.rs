@@ -48,9 +48,7 @@ impl<I: Io> Worker<I> {
             }
             client.admitted = true;
         }
-        let heard = client.leg.is_holding();
         let shaken = client.leg.shake(&mut self.io, &mut self.bufs);
-        let heard = heard || client.leg.is_holding();
         match shaken {
             Shaken::Waiting => self.arm(key),
             Shaken::Secure => self.open_client(key),
@@ -62,7 +60,7 @@ impl<I: Io> Worker<I> {
             }
             Shaken::Lost => {
                 // Who connects and leaves without a word is a health check.
-                if heard {
+                if client.leg.secure.as_ref().is_some_and(|secure| secure.has_begun()) {
                     client.exchange.fault.get_or_insert(What::ClientTlsFailed);
                     self.stats.count(Counter::ClientTlsFailed);
                 }

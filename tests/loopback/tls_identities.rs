@@ -5,11 +5,11 @@ use crate::pki::{Issued, Order};
 use crate::process::{Nginx, Proxy};
 use crate::raw::Client;
 use crate::tls::{PASSWORD, World, here, start};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 /// A server block that shows `issued`, lets in clients of the authorities in `clients`, and says who came.
-fn block(port: u16, issued: &Issued, clients: &PathBuf) -> String {
+fn block(port: u16, issued: &Issued, clients: &Path) -> String {
     format!(
         "server {{ listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};
             ssl_client_certificate {}; ssl_verify_client on; ssl_session_cache shared:all:1m;

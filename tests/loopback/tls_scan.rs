@@ -13,7 +13,7 @@ const EXCEPTED: &[&str] = &["cert_chain_of_trust", "cert_revocation"];
 struct Finding {
     id: String,
     severity: String,
-    finding: String,
+    text: String,
 }
 
 /// A listener that shows an RSA and an EC certificate, each with its chain.
@@ -51,7 +51,7 @@ fn scan(options: &[&str]) -> Vec<Finding> {
     };
     let finding = |part| {
         let (id, severity) = (value(part, "id")?, value(part, "severity")?);
-        Some(Finding { id, severity, finding: value(part, "finding")? })
+        Some(Finding { id, severity, text: value(part, "finding")? })
     };
     let findings: Vec<Finding> = report.split('}').filter_map(finding).collect();
     let bad = |found: &&Finding| {
@@ -62,7 +62,7 @@ fn scan(options: &[&str]) -> Vec<Finding> {
     let bad: Vec<String> = findings
         .iter()
         .filter(bad)
-        .map(|found| format!("{} {}: {}", found.severity, found.id, found.finding))
+        .map(|found| format!("{} {}: {}", found.severity, found.id, found.text))
         .collect();
     assert_eq!(bad, Vec::<String>::new(), "{said}");
     assert_eq!(findings.last().map(|found| found.id.as_str()), Some("scanTime"), "{said}");
@@ -72,7 +72,7 @@ fn scan(options: &[&str]) -> Vec<Finding> {
 /// That it was looked at and how it came out.
 #[track_caller]
 fn found(findings: &[Finding], id: &str, expected: &str) {
-    let found = findings.iter().find(|found| found.id == id).map(|found| found.finding.as_str());
+    let found = findings.iter().find(|found| found.id == id).map(|found| found.text.as_str());
     assert!(found.is_some_and(|found| found.starts_with(expected)), "{id}: {found:?}");
 }
 

@@ -349,14 +349,14 @@ impl<S> Leg<S> {
         }
     }
 
-    /// Says in TLS that nothing follows, as far as the kernel takes it: what is not sent then is not missed.
-    pub fn farewell(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) {
-        let usable = !self.failed && !self.broken && self.ready.writable;
-        if let Some(secure) = self.secure.as_mut().filter(|_| usable)
-            && secure.close(bufs)
-        {
+    /// Says in TLS that nothing follows, once, as far as the kernel takes it; says whether it had still to be said.
+    pub fn farewell(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> bool {
+        let usable = !self.failed && !self.broken;
+        let said = self.secure.as_mut().is_some_and(|secure| usable && secure.close(bufs));
+        if said {
             self.flush(io, bufs);
         }
+        said
     }
 
     /// Ends our stream: nothing follows.

@@ -96,6 +96,7 @@ pub fn pump<I: Io>(
             moved |= judge_answer(turn, client, upstream);
         }
         moved |= send_answer(turn, client, upstream.as_deref_mut());
+        moved |= client.end_answers(turn.io, turn.bufs, upstream.as_deref());
         if let Some(step) = verdict(client, upstream.as_deref()) {
             return step;
         }

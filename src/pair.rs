@@ -132,6 +132,15 @@ impl<S> Client<S> {
         last && !self.has_answer_to_send(upstream) && self.leg.farewell(io, bufs)
     }
 
+    /// Between requests no promise is kept without a byte of the next: what was held may have been TLS's own, a ticket
+    /// or its half.
+    pub fn release_idle(&mut self, bufs: &mut BufPool) {
+        if self.exchange.client() == ClientState::Idle && self.admitted && !self.leg.is_holding() {
+            self.admitted = false;
+            bufs.end_exchange();
+        }
+    }
+
     /// Whether something waits to go to the upstream.
     pub fn has_request_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.forward.as_ref().is_some_and(|buf| !buf.passed().is_empty())

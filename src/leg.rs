@@ -265,6 +265,10 @@ impl<S> Leg<S> {
         second: &[u8],
     ) -> Sent {
         let mut sent = Sent::default();
+        // Behind the alert of a session that has failed nothing can be said.
+        if self.failed {
+            return sent;
+        }
         loop {
             let Some(secure) = &mut self.secure else { return sent };
             match secure.seal(first, second, sent.taken, bufs) {
@@ -276,6 +280,11 @@ impl<S> Leg<S> {
             }
             let moved = self.flush(io, bufs);
             sent.moved |= moved;
+            if self.broken && !sent.moved {
+                // What was sealed just now never left: it may be sent elsewhere.
+                sent.taken = 0;
+                return sent;
+            }
             if !moved || self.has_unsent() || sent.taken == first.len() + second.len() {
                 return sent;
             }

@@ -57,7 +57,8 @@ fn drop_stray_line<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
     if let Some(line) = client.leg.inbound.take() {
         turn.bufs.give_back(line);
     }
-    // Through TLS, part of what follows it may have arrived as well.
+    // Through TLS, part of what follows it may have arrived as well: its time begins here.
+    client.since = turn.now;
     if !client.leg.is_holding() {
         client.admitted = false;
         turn.bufs.end_exchange();

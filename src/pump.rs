@@ -98,6 +98,8 @@ pub fn pump<I: Io>(
             moved |= judge_answer(turn, client, upstream);
         }
         moved |= send_answer(turn, client, upstream.as_deref_mut());
+        moved |= client.end_answers(turn.io, turn.bufs, upstream.as_deref());
+        client.release_idle(turn.bufs);
         if let Some(step) = verdict(client, upstream.as_deref()) {
             return step;
         }
@@ -147,10 +149,7 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
         }
         (Received::Nothing | Received::Silent | Received::Over, _) => {}
     }
-    if state == ClientState::Idle && !client.leg.is_holding() {
-        client.admitted = false;
-        turn.bufs.end_exchange();
-    }
+    client.release_idle(turn.bufs);
     Ok(received != Received::Nothing)
 }
 

@@ -79,12 +79,11 @@ impl Secure {
                 large.unwrap_or_else(|| bufs.lease())
             });
             let opened = self.session.open(&mut self.sealed, &mut plain, bufs);
-            let enlarged = matches!(opened, Ok(Opened::Cramped(_)))
-                && gained.bytes == 0
-                && plain.passed().is_empty()
-                && bufs.enlarge(&mut plain);
-            gained.cramped =
-                matches!(opened, Ok(Opened::Cramped(_))) && plain.passed().is_empty() && !enlarged;
+            // What was gained just now has to be judged first: it may make the room.
+            let cramped =
+                matches!(opened, Ok(Opened::Cramped(_))) && gained.bytes == 0 && plain.passed().is_empty();
+            let enlarged = cramped && bufs.enlarge(&mut plain);
+            gained.cramped = cramped && !enlarged;
             *inbound = Some(plain);
             self.tidy(bufs);
             match opened {

@@ -422,6 +422,8 @@ impl<I: Io> Worker<I> {
             let heads = [&exchange.forward, &exchange.answer];
             let held = heads.into_iter().flatten().count() + client.leg.leases();
             assert!(client.admitted || held == 0, "{key:?} holds buffers without a promise");
+            let idle = exchange.client() == ClientState::Idle;
+            assert!(!idle || !client.admitted || held > 0, "{key:?} is idle and keeps a promise");
             leases += held;
             admitted += usize::from(client.admitted);
             if let Some(link) = exchange.link {

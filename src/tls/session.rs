@@ -301,7 +301,8 @@ impl Session {
         }
         let what = match &self.connection {
             Connection::Client(_) => {
-                let reached = Reached { agreed: self.suite().is_some(), declined: self.declined };
+                // The suite is set as soon as a session is offered again; the version when the target has spoken.
+                let reached = Reached { agreed: self.version().is_some(), declined: self.declined };
                 failure::of_target(&error, reached)
             }
             Connection::Server(_) => failure::of_client(&error),

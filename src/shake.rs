@@ -20,15 +20,23 @@ impl<I: Io> Worker<I> {
             && !client.shaking
         {
             client.shaking = true;
-            self.shaking.push_back(key);
+            let with_client = client.exchange.client() == ClientState::Handshake;
+            let queue = if with_client { &mut self.shaking } else { &mut self.greeting };
+            queue.push_back(key);
         }
         self.arm(key);
     }
 
-    /// Takes the handshakes further that can go on, within the budget of a turn.
+    /// Takes the handshakes further that can go on, within the budget of a turn. Anybody can begin one with us; one with
+    /// a target serves a request that we have taken, so those go first, but for the last of each turn.
     pub(crate) fn take_shakes(&mut self) {
-        for _ in 0..SHAKES_MAX {
-            let Some(key) = self.shaking.pop_front() else { return };
+        for step in 1..=SHAKES_MAX {
+            let (first, second) = if step < SHAKES_MAX {
+                (&mut self.greeting, &mut self.shaking)
+            } else {
+                (&mut self.shaking, &mut self.greeting)
+            };
+            let Some(key) = first.pop_front().or_else(|| second.pop_front()) else { return };
             let Some(client) = self.clients.at_mut(key) else { continue };
             client.shaking = false;
             if client.exchange.client() == ClientState::Handshake {

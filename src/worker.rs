@@ -64,8 +64,10 @@ pub struct Worker<I: Io> {
     again: VecDeque<Key>,
     /// Clients whose buffers could not be promised.
     starved: VecDeque<Key>,
-    /// Clients whose TLS handshake, or that of whose upstream, can go on.
+    /// Clients whose TLS handshake can go on.
     pub(crate) shaking: VecDeque<Key>,
+    /// Clients the TLS handshake of whose upstream can go on.
+    pub(crate) greeting: VecDeque<Key>,
     /// Origins with which a handshake has ended, or to which a connection is idle that somebody waits for.
     pub(crate) vacancies: Vec<Key>,
     /// Looks that are due; kept for its memory.
@@ -108,6 +110,7 @@ impl<I: Io> Worker<I> {
             again: VecDeque::new(),
             starved: VecDeque::new(),
             shaking: VecDeque::new(),
+            greeting: VecDeque::new(),
             vacancies: Vec::new(),
             due: Vec::new(),
             strangers: 0,
@@ -150,7 +153,10 @@ impl<I: Io> Worker<I> {
         self.stats.set(Counter::UpstreamsNow, self.upstreams.len());
         self.stats.set(Counter::IdleNow, self.pool.idle_len());
         self.stats.set(Counter::ExchangesNow, self.bufs.exchanges());
-        let busy = !self.again.is_empty() || !self.shaking.is_empty();
+        let busy = !self.again.is_empty()
+            || !self.shaking.is_empty()
+            || !self.greeting.is_empty()
+            || !self.vacancies.is_empty();
         if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
     }
 

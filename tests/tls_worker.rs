@@ -363,6 +363,31 @@ fn an_alert_is_not_eaten_by_a_reset() {
     assert_eq!(stage.worker.clients(), 0);
 }
 
+/// Handshakes of clients cost as much as those with targets, and anybody can begin them.
+#[test]
+fn handshakes_with_targets_go_first() {
+    let mut stage = Stage::new(&[]);
+    let mut client = stage.connect(usize::MAX);
+    stage.shake(&mut client);
+    let request = client.seals(b"GET / HTTP/1.1\r\nHost: a\r\nx-target-host: https://a.test\r\n\r\n");
+    stage.deliver(client.wire, &request);
+    let target = stage.worker.io.wires.len() - 1;
+    stage.wire(target).open = true;
+    let mut others: Vec<Client> = (0..6).map(|_| stage.connect(usize::MAX)).collect();
+    stage.worker.begin_turn(stage.now);
+    for other in &mut others {
+        let hello = other.says();
+        stage.wire(other.wire).inbound.extend(hello);
+        let token = stage.wire(other.wire).token;
+        stage.worker.event(token, Ready { readable: true, ..NOTHING });
+    }
+    let token = stage.wire(target).token;
+    stage.worker.event(token, Ready { writable: true, ..NOTHING });
+    stage.worker.end_turn();
+    assert!(!stage.wire(target).sent.is_empty(), "the target is greeted in this turn");
+    assert!(others.iter().any(|other| stage.wire(other.wire).sent.is_empty()), "some clients have to wait");
+}
+
 #[test]
 fn strangers_take_no_handshakes_from_others() {
     let mut stage = Stage::with_clients(2 * STRANGERS_MAX, &[("proxy.ip.allow", "10.1.1.1")]);

@@ -40,6 +40,7 @@ pub mod pump;
 pub mod secure;
 pub mod settle;
 pub mod shake;
+pub mod told;
 pub mod turn;
 pub mod wait;
 pub mod worker;

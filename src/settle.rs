@@ -89,7 +89,10 @@ impl<I: Io> Worker<I> {
         exchange.permit = None;
         exchange.dial = None;
         let destination = exchange.destination.take();
-        if let Some(what) = exchange.fault {
+        let quiet = exchange.client() == ClientState::Handshake
+            && exchange.fault.is_some()
+            && !self.told.may_tell(self.now);
+        if let Some(what) = exchange.fault.filter(|_| !quiet) {
             let route = destination.as_ref().map_or("-", |destination| &destination.route);
             let reason = client.leg.secure.as_ref().and_then(|secure| secure.session.reason());
             let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -20,6 +20,7 @@ use crate::secure::Secure;
 use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
+use crate::told::Told;
 use crate::turn::Turn;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -72,6 +73,8 @@ pub struct Worker<I: Io> {
     pub(crate) vacancies: Vec<Key>,
     /// Looks that are due; kept for its memory.
     due: Vec<u64>,
+    /// What the log was told of failed handshakes.
+    pub(crate) told: Told,
     /// Clients that may not enter and speak TLS.
     pub(crate) strangers: usize,
     pub(crate) now: Now,
@@ -113,6 +116,7 @@ impl<I: Io> Worker<I> {
             greeting: VecDeque::new(),
             vacancies: Vec::new(),
             due: Vec::new(),
+            told: Told::default(),
             strangers: 0,
             now,
             draining: false,

@@ -81,7 +81,8 @@ impl<I: Io> Worker<I> {
         let Some(destination) = self.destination(key) else { return };
         let start = self.pool.next_dial(destination.origin);
         let Some(client) = self.clients.at_mut(key) else { return };
-        client.exchange.dial = Some(Box::new(Dial { addresses, start, tried: 0, fault: What::DnsFailed }));
+        client.exchange.dial =
+            Some(Box::new(Dial { addresses, start, tried: 0, fault: What::DnsFailed, anew: false }));
         client.since = self.now;
         if is_secure(&destination) && self.pool.is_shaking(destination.origin, self.config.handshakes_max) {
             // An origin that has restarted is not met by a handshake for every request at once.

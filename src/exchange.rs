@@ -235,6 +235,8 @@ pub struct Dial {
     pub tried: usize,
     /// The fault to report when no address is left.
     pub fault: What,
+    /// A resumed session was about a certificate that does not pass any more, so the address was dialled anew.
+    pub anew: bool,
 }
 
 /// What the legacy's error text needs of the request (`proxy.error.compat`).

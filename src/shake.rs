@@ -166,7 +166,16 @@ impl<I: Io> Worker<I> {
         if let Some((destination, tls)) = tls.filter(|_| resumed)
             && let Err(what) = tls.recheck(&secure.session, &destination.target.host)
         {
-            self.fail_upstream(key, what);
+            // The target may have another certificate by now, which only a full handshake shows.
+            tls.forget(&destination.target.host);
+            match client.exchange.dial.as_mut().filter(|dial| !dial.anew) {
+                Some(dial) => {
+                    dial.anew = true;
+                    dial.tried -= 1;
+                    self.give_up_address(key, what);
+                }
+                None => self.fail_upstream(key, what),
+            }
             return;
         }
         self.stats.count(if resumed { Counter::TlsResumed } else { Counter::TlsFull });

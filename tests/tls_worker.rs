@@ -22,12 +22,18 @@ use apim_proxy::tls::trust::Trust;
 use apim_proxy::tls::verify::{ServerVerifier, Verification};
 use apim_proxy::worker::{STRANGERS_MAX, Worker};
 use pki::{Issued, KeyKind, Order, Pki};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
+use rustls::{ServerConfig, ServerConnection, version};
 use std::collections::VecDeque;
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 const VERSIONS: [TlsVersion; 2] = [TlsVersion::V12, TlsVersion::V13];
 const NOTHING: Ready = Ready { readable: false, writable: false, read_closed: false, dead: false };
@@ -126,11 +132,25 @@ impl Source for Settings<'_> {
     }
 }
 
+/// Noon of the first day of 2026, in seconds since 1970.
+const LUNCH: u64 = 1_767_268_800;
+
+#[derive(Debug)]
+struct Clock(AtomicU64);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0.load(Relaxed))))
+    }
+}
+
 /// The worker, and what the clients' side of TLS is made of.
 struct Stage {
     worker: Worker<World>,
     now: Now,
     client: Arc<ClientConfig>,
+    /// The time by which targets are judged.
+    clock: Arc<Clock>,
 }
 
 impl Stage {
@@ -147,7 +167,11 @@ impl Stage {
         let trust = Arc::new(Trust::new([("root".to_owned(), root.der())]));
         let verifier =
             ServerVerifier::new(trust, Verification::default(), &provider, &Arc::new(Notes::default()));
-        let tls = Outbound::new(None, verifier, &VERSIONS, &provider, 8).expect("versions");
+        let mut tls = Outbound::new(None, verifier, &VERSIONS, &provider, 8).expect("versions");
+        let clock = Arc::new(Clock(AtomicU64::new(LUNCH - 3600)));
+        let mut config = ClientConfig::clone(&tls.config);
+        config.time_provider = Arc::clone(&clock) as _;
+        tls.config = Arc::new(config);
         let others = Arc::new(Profile { tls: Some(tls), ..Profile::default() });
         let limits = Limits { clients_max, exchanges_max: 8, large_max: 8 };
         let mut config = Config::from(&Settings(settings), limits).expect("settings");
@@ -162,7 +186,7 @@ impl Stage {
             .with_no_client_auth();
         let (stats, permits) = (Arc::new(Stats::default()), Permits::new(8, 8, Box::new(Silent)));
         let worker = Worker::new(World::default(), 0, Arc::new(config), stats, permits, Now(0));
-        Self { worker, now: Now(0), client: Arc::new(client) }
+        Self { worker, now: Now(0), client: Arc::new(client), clock }
     }
 
     /// A client connects; the worker can send it so many bytes for now.
@@ -224,6 +248,35 @@ impl Stage {
         client.hears(&bytes);
     }
 
+    /// A target at the end of the newest wire answers one request and closes; whether its session was resumed.
+    fn serve(&mut self, config: &Arc<ServerConfig>) -> bool {
+        let wire = self.worker.io.wires.len() - 1;
+        let mut tls = ServerConnection::new(Arc::clone(config)).expect("a server");
+        self.wire(wire).open = true;
+        self.turn(wire, Ready { writable: true, ..NOTHING });
+        let mut request = Vec::new();
+        for _ in 0..4 {
+            let bytes = std::mem::take(&mut self.wire(wire).sent);
+            let mut rest = &bytes[..];
+            while !rest.is_empty() && tls.read_tls(&mut rest).is_ok() {
+                tls.process_new_packets().expect("sound records");
+                // The end and "nothing now" are the same here.
+                let _ = tls.reader().read_to_end(&mut request);
+            }
+            if request.ends_with(b"\r\n\r\n") {
+                request.clear();
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                tls.writer().write_all(answer).expect("the session takes it");
+            }
+            let mut bytes = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut bytes).expect("a vector grows");
+            }
+            self.deliver(wire, &bytes);
+        }
+        tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// The client comes to terms with the worker.
     fn shake(&mut self, client: &mut Client) {
         while client.tls.is_handshaking() {
@@ -270,13 +323,36 @@ impl Client {
     }
 }
 
+/// A certificate of `a.test` until then.
+fn server(end: &'static str) -> Order {
+    Order::server("a.test").key(KeyKind::P256).dates("20250101000000Z", end)
+}
+
+/// A target: what it shows now, and its connection.
+#[derive(Debug)]
+struct Shown(Mutex<Arc<CertifiedKey>>);
+
+impl Shown {
+    fn key(issued: &Issued) -> Arc<CertifiedKey> {
+        let provider = suites::provider(&[], false);
+        let key = provider.key_provider.load_private_key(issued.private_key()).expect("a key");
+        Arc::new(CertifiedKey::new(vec![issued.der()], key))
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.lock().expect("no panic under the lock")))
+    }
+}
+
 /// An authority and the certificate of `a.test`, made once.
 fn made() -> &'static (Pki, Issued, Issued) {
     static MADE: OnceLock<(Pki, Issued, Issued)> = OnceLock::new();
     MADE.get_or_init(|| {
         let pki = Pki::new();
-        let root = pki.root("Root");
-        let leaf = pki.issue(&root, &Order::server("a.test").key(KeyKind::P256));
+        let root = pki.self_signed(&Order::authority("Root").dates("20250101000000Z", "20490101000000Z"));
+        let leaf = pki.issue(&root, &server("20490101000000Z"));
         (pki, root, leaf)
     })
 }
@@ -386,6 +462,40 @@ fn handshakes_with_targets_go_first() {
     stage.worker.end_turn();
     assert!(!stage.wire(target).sent.is_empty(), "the target is greeted in this turn");
     assert!(others.iter().any(|other| stage.wire(other.wire).sent.is_empty()), "some clients have to wait");
+}
+
+#[test]
+fn a_session_about_an_old_certificate_is_forgotten() {
+    let (pki, root, leaf) = made();
+    for version in [&version::TLS13, &version::TLS12] {
+        let old = pki.issue(root, &server("20260101120000Z"));
+        let shown = Arc::new(Shown(Mutex::new(Shown::key(&old))));
+        let provider = suites::provider(&[], false);
+        let target = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+        let target = target.expect("a version").with_no_client_auth();
+        let target = Arc::new(target.with_cert_resolver(Arc::clone(&shown) as _));
+        let mut stage = Stage::new(&[]);
+        let mut client = stage.connect(usize::MAX);
+        stage.shake(&mut client);
+        let mut resumed = Vec::new();
+        for round in 1..=3 {
+            let wires = stage.worker.io.wires.len();
+            let request = client.seals(b"GET / HTTP/1.1\r\nHost: a\r\nx-target-host: https://a.test\r\n\r\n");
+            stage.deliver(client.wire, &request);
+            resumed.push(stage.serve(&target));
+            if stage.worker.io.wires.len() > wires + 1 {
+                resumed.push(stage.serve(&target));
+            }
+            stage.hear(&mut client);
+            assert_eq!(client.text().matches("HTTP/1.1 200 OK").count(), round, "{}", client.text());
+            if round == 2 {
+                // The target has renewed its certificate in time, and the old one expires.
+                *shown.0.lock().expect("no panic under the lock") = Shown::key(leaf);
+                stage.clock.0.store(LUNCH + 3600, Relaxed);
+            }
+        }
+        assert_eq!(resumed, [false, true, true, false], "{version:?}");
+    }
 }
 
 #[test]

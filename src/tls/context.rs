@@ -6,7 +6,7 @@ use crate::tls::identity::Identity;
 use crate::tls::session::Session;
 use crate::tls::suites::{self, TlsVersion};
 use crate::tls::verify::ServerVerifier;
-use rustls::client::Resumption;
+use rustls::client::{ClientSessionMemoryCache, ClientSessionStore as _, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::ServerName;
@@ -72,6 +72,7 @@ pub struct Outbound {
     pub config: Arc<ClientConfig>,
     /// Judges resumed sessions again.
     verifier: Arc<ServerVerifier>,
+    sessions: Arc<ClientSessionMemoryCache>,
 }
 
 impl Outbound {
@@ -96,8 +97,9 @@ impl Outbound {
             Some(identity) => builder.with_client_cert_resolver(identity),
             None => builder.with_no_client_auth(),
         };
-        config.resumption = Resumption::in_memory_sessions(TICKETS_PER_ORIGIN * origins);
-        Ok(Self { config: Arc::new(config), verifier })
+        let sessions = Arc::new(ClientSessionMemoryCache::new(TICKETS_PER_ORIGIN * origins));
+        config.resumption = Resumption::store(Arc::clone(&sessions) as _);
+        Ok(Self { config: Arc::new(config), verifier, sessions })
     }
 
     /// The session of a connection to `host`, a name or an IP literal without brackets.
@@ -117,6 +119,13 @@ impl Outbound {
         let now = self.config.time_provider.current_time().ok_or(What::TlsFailed)?;
         let name = server_name(host)?;
         self.verifier.recheck(session.peer_certificates(), &name, now).map_err(|refusal| refusal.what())
+    }
+
+    /// Forgets every session with `host`: the next handshake is a full one.
+    pub fn forget(&self, host: &str) {
+        let Ok(name) = server_name(host) else { return };
+        self.sessions.remove_tls12_session(&name);
+        while self.sessions.take_tls13_ticket(&name).is_some() {}
     }
 }
 

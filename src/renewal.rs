@@ -5,12 +5,18 @@
 //! look -> nothing new
 //!      -> new -> load all of it -> in order: counts for every connection that begins from now on
 //!                               -> broken:   the old stays, the log and a counter say why; looked at again and again
+//! plant -> the same with one more certificate in the trust store (`x-reload-httpclient`)
 //! ```
 //! The configuration file is not among the files: it is read at start only.
 
 pub mod board;
 pub mod desk;
 pub mod files;
+pub mod limit;
+pub mod peer;
+mod plant;
+pub mod shell;
+pub mod vault;
 
 use crate::config::banner;
 use crate::config::sources::Effective;
@@ -18,11 +24,15 @@ use crate::credentials::Credentials;
 use crate::credentials::load::{self, Complaint};
 use crate::credentials::settings::RELOAD_INTERVAL;
 use crate::engine::Config;
+use crate::fault::What;
 use crate::server::current::Readers;
 use crate::setting::Source as _;
 use crate::time::Millis;
-use desk::Order;
+use crate::wait::Wait;
+use desk::{Order, Plant};
 use files::{Differing, Files, Seen};
+use limit::Limit;
+use peer::Failure;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,6 +117,10 @@ impl Keeper {
     fn turn(&mut self, order: Option<Order>) -> Outcome {
         match order {
             Some(Order::Look) => self.answer_signal(),
+            Some(Order::Plant(order)) => {
+                self.answer_client(order);
+                Outcome::Same
+            }
             None if self.interval.is_some() => self.look(),
             None => Outcome::Same,
         }
@@ -123,9 +137,33 @@ impl Keeper {
         };
         log::info!("SIGHUP: {said}; the configuration file is read at start only");
         if let Outcome::Refused(sentences) = &outcome {
-            sentences.iter().for_each(|sentence| log::error!("SIGHUP: {sentence}"));
+            for sentence in sentences {
+                log::error!("SIGHUP: {sentence}");
+            }
         }
         outcome
+    }
+
+    /// Has a certificate trusted, and tells the client and the log what came of it.
+    fn answer_client(&mut self, order: Plant) {
+        let Plant { ask, since, answer } = order;
+        let limit = Limit::new(since, self.readers.current.config().waits.of(Wait::Reload));
+        let about = format!("x-reload-httpclient of {} for {}:{}", ask.client, ask.host, ask.port);
+        let outcome = if limit.is_over() {
+            Err(Failure::new(What::ReloadFailed, "other reloads before it took all its time"))
+        } else {
+            self.plant(&ask, limit)
+        };
+        match outcome {
+            Ok(done) => {
+                log::info!("{about}: {done}");
+                answer.tell(Ok(()));
+            }
+            Err(Failure { what, why }) => {
+                log::warn!("{about} failed: {why}");
+                answer.tell(Err(what));
+            }
+        }
     }
 
     fn look_until_settled(&mut self) -> Outcome {
@@ -176,7 +214,9 @@ impl Keeper {
         if self.refused != refused {
             self.readers.board.refused.fetch_add(1, Relaxed);
             log::error!("the changed key and trust stores are refused, the old ones stay in use");
-            sentences.iter().for_each(|sentence| log::error!("refused: {sentence}"));
+            for sentence in &sentences {
+                log::error!("refused: {sentence}");
+            }
             self.refused = refused;
         }
         sentences

@@ -21,6 +21,7 @@ pub mod vault;
 use crate::config::banner;
 use crate::config::sources::Effective;
 use crate::credentials::Credentials;
+use crate::credentials::days::Calendar;
 use crate::credentials::load::{self, Complaint};
 use crate::credentials::settings::RELOAD_INTERVAL;
 use crate::engine::Config;
@@ -35,11 +36,11 @@ use limit::Limit;
 use peer::Failure;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long what has just changed is left alone before it is looked at again.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -49,6 +50,14 @@ const LOOKS_MAX: u32 = 10;
 const LOOK_MIN: Duration = Duration::from_millis(100);
 /// How often the thread wakes when files are only looked at on demand.
 const WAKE: Duration = Duration::from_secs(600);
+
+const DAY_SECONDS: i64 = 86_400;
+/// How long a target's certificate is watched after it was last seen.
+const PEERS_DAYS: i64 = 14;
+
+fn seconds_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed())
+}
 
 /// Starts the thread. It ends with the process.
 ///
@@ -63,6 +72,8 @@ pub fn start(effective: Effective, credentials: Credentials, readers: Readers) -
         readers,
         files: Files::default(),
         refused: None,
+        calendar: Calendar::default(),
+        day: None,
         interval: (interval != Millis::NEVER).then(|| interval.duration().max(LOOK_MIN)),
     };
     let thread = thread::Builder::new().name("renewal".to_owned()).spawn(move || keeper.keep(&orders));
@@ -90,6 +101,9 @@ struct Keeper {
     files: Files,
     /// What was refused last, and has had its sentences.
     refused: Option<(Differing, Vec<String>)>,
+    /// What was said of days left, and on which day since 1970 it was looked at last.
+    calendar: Calendar,
+    day: Option<i64>,
     /// `None`: only on demand.
     interval: Option<Duration>,
 }
@@ -99,8 +113,10 @@ impl Keeper {
         let mut next = self.interval.unwrap_or(WAKE);
         let mut last = Instant::now();
         loop {
-            let order = match orders.recv_timeout(next.saturating_sub(last.elapsed())) {
+            self.watch_days(seconds_now());
+            let order = match orders.recv_timeout(next.saturating_sub(last.elapsed()).min(WAKE)) {
                 Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) if last.elapsed() < next => continue,
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -111,6 +127,20 @@ impl Keeper {
                 next = next.min(SETTLE);
             }
             last = Instant::now();
+        }
+    }
+
+    /// Once a day, and whenever certificates have changed: says which of them have few days left.
+    fn watch_days(&mut self, now: i64) {
+        let today = now.div_euclid(DAY_SECONDS);
+        if self.day == Some(today) {
+            return;
+        }
+        self.day = Some(today);
+        let board = &self.readers.board;
+        board.notes.peers.forget(now.saturating_sub(PEERS_DAYS * DAY_SECONDS).cast_unsigned());
+        for sentence in self.calendar.sentences(&board.expiries(), now) {
+            log::warn!("{sentence}");
         }
     }
 
@@ -239,6 +269,8 @@ impl Keeper {
             ..Config::clone(&config)
         });
         self.refused = None;
+        self.day = None;
+        *self.readers.board.expiries.lock().unwrap_or_else(PoisonError::into_inner) = new.expiries();
         self.readers.board.reloaded.fetch_add(1, Relaxed);
         let paths: Vec<String> = new
             .files

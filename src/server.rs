@@ -24,9 +24,9 @@ use mio::{Poll, Waker};
 use seat::{MAIL, Seat, Shared};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a graceful stop may take.
 pub const SHUTDOWN_PHASE: Setting<Millis> = Setting::new(
@@ -123,7 +123,11 @@ impl Server {
             desk: Arc::default(),
             own: own.into(),
         };
-        let board = Arc::new(Board { notes: Arc::clone(&credentials.notes), ..Board::default() });
+        let board = Arc::new(Board {
+            notes: Arc::clone(&credentials.notes),
+            expiries: Mutex::new(credentials.expiries()),
+            ..Board::default()
+        });
         let mut server = Self { shared, board, threads: Vec::new() };
         for (id, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
             let seat = Seat::new(id, poll, listener, server.shared.clone())
@@ -166,7 +170,8 @@ impl Server {
     /// Every number of all workers, as text.
     pub fn report(&self) -> String {
         let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
-        Report(&stats).to_string() + &self.board.report()
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
+        Report(&stats).to_string() + &self.board.report(now)
     }
 
     /// A number, summed over all workers.

@@ -343,14 +343,17 @@ fn a_command_that_fails_undoes_everything() {
 #[test]
 fn a_command_that_hangs_is_killed_and_everything_undone() {
     let hooked = Hooked::new("sleep 1000 & echo $! > child; wait\n");
-    let proxy = hooked.proxy(&["proxy.reload.timeout=1s"]);
+    let proxy = hooked.proxy(&["proxy.reload.timeout=4s"]);
     let before = fs::read(&hooked.store).unwrap();
     let answer = reload(&proxy, &hooked.origin.target());
     assert_eq!((answer.status, answer.text()), (500, SHELL_FAILED));
     assert_eq!(fs::read(&hooked.store).unwrap(), before);
     let child = hooked.folder.text("child");
-    let state = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-    assert!(state.is_err() || state.unwrap().contains(") Z "), "{child} lives");
+    let state = format!("/proc/{}/stat", child.trim());
+    until("what it started is dead", || {
+        let lives = fs::read_to_string(&state).is_ok_and(|state| !state.contains(") Z "));
+        (!lives).then_some(())
+    });
     assert_eq!(get(&proxy, &hooked.origin.target()), untrusted());
     let said = "sh did not end within proxy.reload.timeout and was killed";
     until("the log says why", || proxy.log().contains(said).then_some(()));

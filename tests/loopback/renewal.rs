@@ -1,9 +1,12 @@
 //! Certificates, keys and trust that change while the proxy runs: their files are watched and read again on SIGHUP.
 
+use crate::life::{end, server};
 use crate::pki::{Issued, Order, Pki};
 use crate::process::{Folder, Proxy, output, until};
 use crate::raw::{Answer, Client};
 use crate::secure::SecureOrigin;
+use apim_proxy::engine::Config;
+use apim_proxy::stats::Counter;
 use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
@@ -195,4 +198,49 @@ fn stores_change_under_load_and_nothing_is_lost() {
     assert!(origin.handshakes() >= 5, "connections of each trust store: {}", origin.handshakes());
     proxy.counts("upstreams_failed", 0);
     proxy.counts("panics", 0);
+}
+
+#[test]
+fn a_worker_that_fails_starts_again_with_the_new_configuration() {
+    let server = server(&[("server.workers", "1")]);
+    let plain = crate::origin::Origin::start();
+    let status = || Client::connect(server.addresses()[0]).get(plain.address, "/p").status;
+    assert_eq!(status(), 200);
+    let readers = server.readers();
+    // Both at once: whatever a worker has not read is lost with it.
+    server.panic_worker(0);
+    readers.replace(Config { https_only: true, ..Config::clone(&readers.current.config()) });
+    until("the worker is back", || (server.count(Counter::Panics) == 1).then_some(()));
+    assert_eq!(status(), 403);
+    end(&server);
+}
+
+#[test]
+fn days_left_are_counted_and_spoken_of() {
+    let (pki, folder) = (Pki::new(), Folder::new());
+    let root = pki.root("Root");
+    let old = pki.self_signed(&Order::authority("Old").expired());
+    let origin = SecureOrigin::start(&pki.issue(&root, &Order::server("127.0.0.1")), &[]);
+    let named =
+        |alias: &str, issued: &Issued| [format!("# alias: {alias}\n").into_bytes(), pem(&[issued])].concat();
+    let trust = folder.path("trust.pem");
+    replace(&trust, [named("root", &root), named("old", &old)].concat());
+    let own = folder.path("own.pem");
+    replace(&own, [pem(&[&root]), fs::read(&root.key).expect("a key")].concat());
+    let proxy = watched(&folder, &[&format!("server.ssl.key-store={}", own.display())]);
+    assert_eq!(get(&proxy, &origin).status, 200);
+    proxy.counts("certificate_days_left{peer=\"127.0.0.1\"}", 364);
+    proxy.counts("certificate_days_left{key=\"server.ssl.trust-store\",alias=\"root\"}", 364);
+    proxy.counts("certificate_days_left{key=\"server.ssl.key-store\",alias=\"2\"}", 364);
+    let said = "the certificate {key=\"server.ssl.trust-store\",alias=\"old\"} has expired on 2015-10-28";
+    until("the log says so", || proxy.log().contains(said).then_some(()));
+    // What has gone from the store is not counted any more, and nothing is said twice in a day.
+    replace(&trust, named("root", &root));
+    proxy.counts("credentials_reloaded", 1);
+    until("the statistics are new", || {
+        proxy.process.signal(Signal::USR1);
+        let log = proxy.log();
+        log.rsplit("statistics\n").next().filter(|last| !last.contains("alias=\"old\"")).map(drop)
+    });
+    assert_eq!(proxy.log().matches(said).count(), 1);
 }

@@ -5,7 +5,7 @@ use crate::pki::{Issued, Order, Pki};
 use crate::process::{Folder, Proxy, output, until};
 use crate::raw::{Answer, Client};
 use crate::secure::SecureOrigin;
-use crate::tls::{PASSWORD, VERSIONS, World, pem, text};
+use crate::tls::{PASSWORD, VERSIONS, World, pem, s_client, text};
 use socket2::SockRef;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -414,4 +414,50 @@ fn more_than_can_wait_are_turned_away() {
     let mut answers: Vec<u16> = clients.iter_mut().map(|client| client.answer().status).collect();
     answers.sort_unstable();
     assert_eq!(answers, [[201; 9].as_slice(), &[503]].concat());
+}
+
+#[test]
+fn what_others_did_to_the_store_is_kept() {
+    let (pki, folder) = (Pki::new(), Folder::new());
+    let (root, other) = (pki.root("Root"), pki.root("Other"));
+    let store = folder.path("trust.pem");
+    fs::write(&store, pem(&root)).unwrap();
+    // Another proxy on the same folder, and neither has looked since.
+    let proxies = [(); 2].map(|()| proxy(&store, &["proxy.ssl.reload-interval=0"]));
+    let first = SecureOrigin::start(&pki.self_signed(&leaf()), &[]);
+    assert_eq!(reload(&proxies[0], &first.target()).status, 201);
+    let text = fs::read_to_string(&store).unwrap() + &pem(&other);
+    fs::write(&store, &text).unwrap();
+    let second = SecureOrigin::start(&pki.self_signed(&leaf().subject("/CN=second")), &[]);
+    let named = format!("https://localhost:{}", second.address.port());
+    let answer = reload(&proxies[1], &named);
+    assert_eq!((answer.status, answer.text()), (201, DONE), "{}", proxies[1].log());
+    let after = fs::read_to_string(&store).unwrap();
+    assert!(after.starts_with(&text) && after.contains("# alias: localhost\n"), "{after}");
+    let of_other = SecureOrigin::start(&pki.issue(&other, &leaf()), &[]);
+    for target in [first.target(), named, of_other.target()] {
+        assert_eq!(get(&proxies[1], &target), (200, None), "{target}");
+    }
+    proxies[1].counts("credentials_reloaded", 2);
+}
+
+#[test]
+fn a_client_of_the_tls_listener_reloads_like_any_other() {
+    let world = World::new();
+    let store = world.folder.path("trust.pem");
+    fs::write(&store, pem(&world.root)).unwrap();
+    let keys = world.pkcs12("server", &[&world.server, &world.middle]);
+    let proxy = crate::tls::start(&keys, &store, &["server.ssl.client-auth=want"]);
+    let origin = SecureOrigin::start(&world.pki.self_signed(&leaf()), &[]);
+    let ask = |headers: &str| {
+        let target = origin.target();
+        let words = format!(
+            "GET /p HTTP/1.1\r\nHost: proxy\r\nx-target-host: {target}\r\n{headers}Connection: close\r\n\r\n"
+        );
+        s_client(proxy.address, &["-quiet"], &words).0
+    };
+    let said = ask("x-reload-httpclient: true\r\n");
+    assert!(said.contains("HTTP/1.1 201 Created\r\n") && said.contains(DONE), "{said}");
+    let said = ask("");
+    assert!(said.contains("HTTP/1.1 200 OK\r\n"), "{said}");
 }

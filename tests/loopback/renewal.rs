@@ -5,6 +5,7 @@ use crate::pki::{Issued, Order, Pki};
 use crate::process::{Folder, Proxy, output, until};
 use crate::raw::{Answer, Client};
 use crate::secure::SecureOrigin;
+use crate::tls::{ASK, World, s_client};
 use apim_proxy::engine::Config;
 use apim_proxy::stats::Counter;
 use rustix::process::Signal;
@@ -243,4 +244,33 @@ fn days_left_are_counted_and_spoken_of() {
         log.rsplit("statistics\n").next().filter(|last| !last.contains("alias=\"old\"")).map(drop)
     });
     assert_eq!(proxy.log().matches(said).count(), 1);
+}
+
+#[test]
+fn sessions_of_clients_end_with_what_they_were_made_of() {
+    let world = World::new();
+    let session = world.folder.path("session");
+    let session = session.to_str().expect("a path of ours");
+    let (own, trust) = (world.folder.path("own.p12"), world.folder.path("trust.pem"));
+    let other = world.pki.root("Other");
+    for demand in ["none", "want"] {
+        fs::copy(world.pkcs12("server", &[&world.server, &world.middle]), &own)
+            .expect("the folder is writable");
+        replace(&trust, pem(&[&world.root]));
+        let settings = [format!("server.ssl.client-auth={demand}"), "proxy.ssl.reload-interval=100ms".into()];
+        let proxy = crate::tls::start(&own, &trust, &settings.each_ref().map(String::as_str));
+        let connect = |option| s_client(proxy.address, &["-tls1_2", option, session], ASK);
+        assert_eq!(connect("-sess_out").session(), "New, TLSv1.2");
+        assert_eq!(connect("-sess_in").session(), "Reused, TLSv1.2");
+        // Who is trusted matters to a listener that asks for certificates.
+        replace(&trust, pem(&[&world.root, &other]));
+        proxy.counts("credentials_reloaded", 1);
+        let expected = if demand == "none" { "Reused, TLSv1.2" } else { "New, TLSv1.2" };
+        assert_eq!(connect("-sess_in").session(), expected, "{demand}");
+        assert_eq!(connect("-sess_out").session(), "New, TLSv1.2");
+        replace(&own, fs::read(world.pkcs12("new", &[&world.server_of_root()])).expect("a store"));
+        proxy.counts("credentials_reloaded", 2);
+        assert_eq!(connect("-sess_in").session(), "New, TLSv1.2", "{demand}");
+        proxy.counts("panics", 0);
+    }
 }

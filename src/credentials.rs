@@ -1,5 +1,6 @@
 //! Keys, certificates and trust: which files the configuration names, what they hold, and the TLS that is made of them.
 
+pub mod days;
 pub mod load;
 pub mod settings;
 pub mod store;
@@ -9,11 +10,12 @@ use crate::keystore::Fingerprint;
 use crate::policy::targets::Targets;
 use crate::tls::context::Inbound;
 use crate::tls::notes::Notes;
+use days::{Expiries, Whose};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A certificate of ours, for watching its days.
+/// A certificate of a store, for watching its days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
     /// The key that leads to it.
@@ -24,6 +26,14 @@ pub struct Own {
     pub subject: String,
     /// When it expires, in seconds since 1970.
     pub not_after: i64,
+}
+
+impl Credentials {
+    /// Until when each certificate is valid that the configuration leads to.
+    pub fn expiries(&self) -> Expiries {
+        let whose = |own: &Own| Whose::Stored { key: own.key.clone(), alias: own.alias.clone() };
+        self.own.iter().chain(&self.trusted).map(|own| (whose(own), own.not_after)).collect()
+    }
 }
 
 /// Everything made of keys and certificates. The default has none: listeners are plain and https targets fail.
@@ -39,6 +49,8 @@ pub struct Credentials {
     pub inbound_files: BTreeSet<PathBuf>,
     /// Our certificates.
     pub own: Vec<Own>,
+    /// Those that the configured trust stores hold.
+    pub trusted: Vec<Own>,
     /// Where the trust store lies that `x-reload-httpclient` adds to, if one is configured.
     pub trust_store: Option<PathBuf>,
     /// What operators should know, one sentence each.

@@ -14,6 +14,9 @@ use crate::worker::Worker;
 /// (with `Connection: close`) instead of reset.
 const DRAIN_GRACE: Millis = Millis(1000);
 
+/// Whoever reloads keeps the time itself and may be a little late; this is for when it is stuck.
+const RELOAD_GRACE: Millis = Millis(10_000);
+
 impl<I: Io> Worker<I> {
     pub(crate) fn deadline(&self, client: &Client<I::Socket>) -> (Wait, Now) {
         let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
@@ -23,6 +26,7 @@ impl<I: Io> Worker<I> {
             Wait::Idle if client.requests == 0 => {
                 self.config.waits.of(Wait::Head).min(self.config.waits.of(Wait::Idle))
             }
+            Wait::Reload => Millis(self.config.waits.of(Wait::Reload).0.saturating_add(RELOAD_GRACE.0)),
             other => client.own_span(other).unwrap_or_else(|| self.config.waits.of(other)),
         };
         (wait, client.since + span)

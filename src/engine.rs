@@ -5,6 +5,7 @@ use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
 use crate::policy::egress::{Egress, TARGET_ALLOW};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
+use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
@@ -99,6 +100,8 @@ pub struct Config {
     pub client_address: ClientAddress,
     /// Where they may go.
     pub egress: Egress,
+    /// Who may have certificates trusted.
+    pub reload_clients: ReloadClients,
     /// Scheme of a target that names none.
     pub default_scheme: Scheme,
     /// Whether failures look like the legacy's (`proxy.error.compat`).
@@ -107,6 +110,8 @@ pub struct Config {
     pub requests_max: Option<u32>,
     /// Whether only https targets are allowed.
     pub https_only: bool,
+    /// Whether the certificates of targets are checked.
+    pub validates: bool,
     /// The forward listener's TLS; `None` is plain.
     pub inbound: Option<Inbound>,
     /// What differs between targets, their TLS included.
@@ -129,10 +134,12 @@ impl Config {
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
             egress: source.value(&TARGET_ALLOW)?,
+            reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },
             compat: source.value(&ERROR_COMPAT)?,
             requests_max: source.value(&REQUESTS_MAX)?,
             https_only: source.value(&HTTPS_ONLY)?,
+            validates: true,
             inbound: None,
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,

@@ -20,6 +20,7 @@
 //!                             +-------Open--------+-------+-------+--> Head --Answer--> Body --End--> Done
 //!                                                                       |                              |
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
+//!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
 //!           any but Body and Done --Refuse--> Done
 //! ```
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
@@ -104,6 +105,8 @@ pub enum UpstreamState {
     Absent,
     /// A request needs a connection.
     Wanted,
+    /// The certificate of the target is being added to those we trust.
+    Reloading,
     /// It waits for a permit.
     Queued,
     /// The target's name is being resolved.
@@ -125,6 +128,8 @@ pub enum UpstreamState {
 pub enum UpstreamEvent {
     /// A request has a destination.
     Ask,
+    /// It asks for a reload instead of a connection.
+    Reload,
     /// A pool limit is reached.
     Queue,
     /// The name has to be asked for.
@@ -152,6 +157,7 @@ impl UpstreamState {
     pub const ALL: &[Self] = &[
         Self::Absent,
         Self::Wanted,
+        Self::Reloading,
         Self::Queued,
         Self::Resolving,
         Self::Connecting,
@@ -171,6 +177,7 @@ impl UpstreamState {
         use UpstreamEvent as E;
         match (self, event) {
             (Self::Absent, E::Ask) | (Self::Head, E::Retry) => Some(Self::Wanted),
+            (Self::Wanted, E::Reload) => Some(Self::Reloading),
             (Self::Wanted, E::Resolve) => Some(Self::Resolving),
             (Self::Wanted | Self::Resolving, E::Queue) => Some(Self::Queued),
             (Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting | Self::Handshake, E::Dial) => {
@@ -194,6 +201,7 @@ impl UpstreamEvent {
     /// Every event.
     pub const ALL: &[Self] = &[
         Self::Ask,
+        Self::Reload,
         Self::Queue,
         Self::Resolve,
         Self::Dial,
@@ -267,6 +275,8 @@ pub struct Exchange {
     pub answer: Option<Lease>,
     /// The connection that serves it.
     pub link: Option<Key>,
+    /// It asks for a reload (`x-reload-httpclient`), not for an answer of the target.
+    pub reload: bool,
     /// The client's connection closes after the answer.
     pub close: bool,
     /// Part of the request was never read: the connection lingers.
@@ -319,6 +329,7 @@ impl Default for Exchange {
             forward: None,
             answer: None,
             link: None,
+            reload: false,
             close: false,
             unread: false,
             discarded: None,
@@ -440,11 +451,13 @@ Done Linger Lingering
         let golden = "\
 Absent Ask Wanted
 Absent Refuse Done
+Wanted Reload Reloading
 Wanted Queue Queued
 Wanted Resolve Resolving
 Wanted Dial Connecting
 Wanted Open Head
 Wanted Refuse Done
+Reloading Refuse Done
 Queued Dial Connecting
 Queued Open Head
 Queued Refuse Done

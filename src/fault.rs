@@ -99,6 +99,18 @@ faults! {
     TraceDenied: Policy 405 "method_not_allowed" "TRACE is not allowed";
     /// `x-reload-httpclient: true` while certificates are not validated.
     ReloadOff: Policy 405 "reload_off" "you have to enable validateCertificate properties ";
+    /// `x-reload-httpclient: true` from a client that may not send it.
+    ReloadDenied: Policy 403 "reload_denied" "x-reload-httpclient is taken from the proxy's own machine and from proxy.reload.allow only";
+    /// No trust store is configured that a certificate could be added to.
+    ReloadNoStore: Policy 500 "reload_failed" "there is no trust store to add the certificate to (server.ssl.trust-store)";
+    /// The certificate of a target that was to be trusted could not be fetched.
+    ReloadUnreached: Upstream 500 "reload_failed" "the target did not complete a TLS handshake, so its certificate was not added to the trust store";
+    /// A certificate that would vouch for more than the host it came from, or not for it.
+    ReloadUnfit: Upstream 500 "reload_failed" "the certificate of the target may issue others or does not name its host, so it was not added to the trust store";
+    /// The command that follows a reload failed or took too long.
+    ReloadShell: Proxy 500 "reload_failed" "the command of server.ssl.reloadShell failed, so the trust store is as it was";
+    /// Anything else that kept a certificate from being added to the trust store.
+    ReloadFailed: Proxy 500 "reload_failed" "the certificate was not added to the trust store; the log of the proxy says why";
     /// CONNECT, which this build does not serve.
     ConnectOff: Policy 405 "connect_off" "CONNECT is not served; name the target in x-target-host";
 
@@ -239,7 +251,7 @@ mod tests {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
             assert!(
-                [400, 403, 405, 408, 414, 431, 501, 502, 503, 504, 505].contains(&what.status()),
+                [400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
                 "{what:?}"
             );
         }

@@ -8,7 +8,7 @@ use crate::http::framing;
 use crate::http::head::{self, Request, Version, header_space};
 use crate::http::reply::{self, Compat};
 use crate::http::rewrite::{self, ConnectionField};
-use crate::http::target::{self, Form, Scheme};
+use crate::http::target::{self, Form, Scheme, Target};
 use crate::io::Io;
 use crate::pair::Client;
 use crate::pool::Destination;
@@ -145,7 +145,14 @@ fn forward<I: Io>(
     // The log names it, whatever becomes of the request.
     exchange.destination = Some(Rc::clone(&destination));
     if request.fields.reload {
-        return Err(What::ReloadOff);
+        turn.config.reload_clients.judge(client.address, request.headers)?;
+        if !turn.config.validates {
+            return Err(What::ReloadOff);
+        }
+        exchange.reload = true;
+        exchange.discarded = Some(0);
+        exchange.upstream_on(UpstreamEvent::Ask);
+        return Ok(());
     }
     let target = &destination.target;
     if turn.config.compat {
@@ -184,6 +191,9 @@ fn find_destination<I: Io>(
         return Err(What::ConnectOff);
     }
     let target = request.fields.target_host.filter(|value| !value.is_empty()).ok_or(What::TargetMissing)?;
+    if request.fields.reload {
+        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, &turn.config.targets);
+    }
     turn.pool.destination(target, turn.config.default_scheme, &turn.config.targets)
 }
 
@@ -222,7 +232,7 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
         what
     };
     let broken = what.closes() || (turn.config.compat && what.status() >= 500);
-    let Client { leg, exchange, .. } = client;
+    let Client { leg, exchange, .. } = &mut *client;
     if exchange.client() == ClientState::Head && exchange.ask == Ask::default() {
         // The head could not be read, but nothing that begins like a HEAD gets a body.
         let head = leg.pending();
@@ -235,12 +245,28 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
         stop_reading(client);
         return;
     }
+    answer_ourselves(turn, client, broken, |ask, out| reply::reply(what, ask, out));
+}
+
+/// Tells the client that the reload it asked for has succeeded.
+pub fn confirm<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
+    answer_ourselves(turn, client, false, reply::reloaded);
+}
+
+/// Gives the answer that `write` writes instead of a target's; a `broken` connection closes behind it.
+fn answer_ourselves<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    broken: bool,
+    write: impl Fn(&reply::Ask<'_>, &mut [u8]) -> Option<usize>,
+) {
+    let Client { leg, exchange, requests, .. } = &mut *client;
     let unread = exchange.client() != ClientState::Done;
     exchange.close |= broken
         || turn.draining
         || !exchange.ask.keep_alive
         || (unread && (exchange.ask.expects || exchange.request.left() > DISCARD_MAX))
-        || turn.config.requests_max.is_some_and(|max| client.requests >= max);
+        || turn.config.requests_max.is_some_and(|max| *requests >= max);
     exchange.replay = None;
     if let Some(forward) = exchange.forward.take() {
         turn.bufs.give_back(forward);
@@ -250,7 +276,7 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
     }
     exchange.discarded = Some(0);
     exchange.upstream_on(UpstreamEvent::Refuse);
-    answer(turn, client, what);
+    answer(turn, client, write);
     client.since = turn.now;
     if client.exchange.close {
         stop_reading(client);
@@ -269,7 +295,11 @@ fn stop_reading<S>(client: &mut Client<S>) {
 }
 
 /// Writes our own answer.
-fn answer<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: What) {
+fn answer<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    write: impl Fn(&reply::Ask<'_>, &mut [u8]) -> Option<usize>,
+) {
     let exchange = &mut client.exchange;
     let connection = match (exchange.close, exchange.ask.version10) {
         (true, _) => ConnectionField::Close,
@@ -285,7 +315,7 @@ fn answer<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, what: W
     };
     turn.stats.count(Counter::Refusals);
     let url_len = compat.as_ref().map_or(0, |line| line.url.len());
-    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| reply::reply(what, &ask, out));
+    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| write(&ask, out));
     // Only interim answers that the client does not read could fill the buffer: it loses the answer, not the order.
     exchange.close |= written != Ok(true);
 }

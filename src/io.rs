@@ -47,6 +47,17 @@ pub enum Lookup {
     Pending,
 }
 
+/// Whose certificate is to be trusted from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadAsk {
+    /// The target's host: a name, or a literal without brackets.
+    pub host: Box<str>,
+    /// Its port.
+    pub port: u16,
+    /// Who asks, for the log.
+    pub client: IpAddr,
+}
+
 /// The world as the worker sees it.
 pub trait Io {
     /// A connected or connecting stream socket; closed when dropped. `Send`, so that a leg can change workers.
@@ -84,6 +95,12 @@ pub trait Io {
 
     /// Looks `host` up; when pending, the answer arrives for the client `key` that asked.
     fn resolve(&mut self, host: &str, key: Key) -> Lookup;
+
+    /// Has the certificate of a target added to those we trust; the outcome arrives for the client `key` that asked.
+    ///
+    /// # Errors
+    /// When nobody will do it.
+    fn reload(&mut self, ask: ReloadAsk, key: Key) -> Result<(), What>;
 
     /// Whether dialling `address` would reach one of our own listeners.
     fn is_own_listener(&mut self, address: SocketAddr) -> bool;

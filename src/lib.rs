@@ -37,6 +37,7 @@ pub mod pair;
 pub mod permits;
 pub mod pool;
 pub mod pump;
+pub mod reload;
 pub mod secure;
 pub mod settle;
 pub mod shake;

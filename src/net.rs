@@ -1,8 +1,9 @@
 //! The real world behind the [`Io`] seam: mio sockets on one poll, and the resolver.
 
 use crate::fault::What;
-use crate::io::{Io, Lookup, Moved, Ready};
+use crate::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use crate::key::{Key, Side};
+use crate::renewal::desk::{Answer, Declined, Desk, Order, Plant};
 use crate::resolve::{Notify, Resolver};
 use crate::server::mailbox::{Mailbox, Message};
 use mio::event::Event;
@@ -19,6 +20,7 @@ pub struct Net {
     registry: Registry,
     resolver: Arc<Resolver>,
     mailbox: Arc<Mailbox>,
+    desk: Arc<Desk>,
     /// The addresses of our own listeners.
     own: Arc<[SocketAddr]>,
 }
@@ -34,14 +36,15 @@ pub fn ready(event: &Event) -> Ready {
 }
 
 impl Net {
-    /// Sockets on `registry`; answers of `resolver` go to `mailbox`.
+    /// Sockets on `registry`; answers of `resolver` and of whoever takes orders at `desk` go to `mailbox`.
     pub fn new(
         registry: Registry,
         resolver: Arc<Resolver>,
         mailbox: Arc<Mailbox>,
+        desk: Arc<Desk>,
         own: Arc<[SocketAddr]>,
     ) -> Self {
-        Self { registry, resolver, mailbox, own }
+        Self { registry, resolver, mailbox, desk, own }
     }
 }
 
@@ -131,16 +134,30 @@ impl Io for Net {
         self.resolver.lookup(host, Instant::now(), key, &notify)
     }
 
-    fn is_own_listener(&mut self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        self.own.iter().any(|own| {
-            own.port() == address.port()
-                // The kernel takes the unspecified address for this very machine.
-                && (own.ip().to_canonical() == ip
-                    || ip.is_unspecified()
-                    || own.ip().is_unspecified() && is_local(ip))
+    fn reload(&mut self, ask: ReloadAsk, key: Key) -> Result<(), What> {
+        let answer = Answer::to(Arc::clone(&self.mailbox), key);
+        let order = Order::Plant(Plant { ask, since: Instant::now(), answer });
+        self.desk.put(order).map_err(|declined| match declined {
+            Declined::Closed => What::ReloadNoStore,
+            Declined::Full => What::Overloaded,
         })
     }
+
+    fn is_own_listener(&mut self, address: SocketAddr) -> bool {
+        is_own_listener(&self.own, address)
+    }
+}
+
+/// Whether dialling `address` would reach one of the listeners at `own`.
+pub fn is_own_listener(own: &[SocketAddr], address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    own.iter().any(|own| {
+        own.port() == address.port()
+            // The kernel takes the unspecified address for this very machine.
+            && (own.ip().to_canonical() == ip
+                || ip.is_unspecified()
+                || own.ip().is_unspecified() && is_local(ip))
+    })
 }
 
 /// Whether `ip` is an address of this machine: only those can be bound.

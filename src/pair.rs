@@ -86,6 +86,7 @@ impl<S> Client<S> {
         }
         match self.exchange.upstream() {
             UpstreamState::Queued => return Wait::Queue,
+            UpstreamState::Reloading => return Wait::Reload,
             UpstreamState::Resolving | UpstreamState::Connecting => return Wait::Connect,
             UpstreamState::Handshake => return Wait::UpstreamHandshake,
             UpstreamState::Absent

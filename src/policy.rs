@@ -4,4 +4,5 @@ pub mod address_rule;
 pub mod client_address;
 pub mod egress;
 pub mod header_filter;
+pub mod reload_clients;
 pub mod targets;

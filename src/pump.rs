@@ -467,6 +467,7 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
         }
         UpstreamState::Body
         | UpstreamState::Absent
+        | UpstreamState::Reloading
         | UpstreamState::Queued
         | UpstreamState::Resolving
         | UpstreamState::Connecting => None,

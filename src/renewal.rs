@@ -5,31 +5,42 @@
 //! look -> nothing new
 //!      -> new -> load all of it -> in order: counts for every connection that begins from now on
 //!                               -> broken:   the old stays, the log and a counter say why; looked at again and again
+//! plant -> the same with one more certificate in the trust store (`x-reload-httpclient`)
 //! ```
 //! The configuration file is not among the files: it is read at start only.
 
 pub mod board;
 pub mod desk;
 pub mod files;
+pub mod limit;
+pub mod peer;
+mod plant;
+pub mod shell;
+pub mod vault;
 
 use crate::config::banner;
 use crate::config::sources::Effective;
 use crate::credentials::Credentials;
+use crate::credentials::days::Calendar;
 use crate::credentials::load::{self, Complaint};
 use crate::credentials::settings::RELOAD_INTERVAL;
 use crate::engine::Config;
+use crate::fault::What;
 use crate::server::current::Readers;
 use crate::setting::Source as _;
 use crate::time::Millis;
-use desk::Order;
+use crate::wait::Wait;
+use desk::{Order, Plant};
 use files::{Differing, Files, Seen};
+use limit::Limit;
+use peer::Failure;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long what has just changed is left alone before it is looked at again.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -39,6 +50,14 @@ const LOOKS_MAX: u32 = 10;
 const LOOK_MIN: Duration = Duration::from_millis(100);
 /// How often the thread wakes when files are only looked at on demand.
 const WAKE: Duration = Duration::from_secs(600);
+
+const DAY_SECONDS: i64 = 86_400;
+/// How long a target's certificate is watched after it was last seen.
+const PEERS_DAYS: i64 = 14;
+
+fn seconds_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed())
+}
 
 /// Starts the thread. It ends with the process.
 ///
@@ -53,6 +72,8 @@ pub fn start(effective: Effective, credentials: Credentials, readers: Readers) -
         readers,
         files: Files::default(),
         refused: None,
+        calendar: Calendar::default(),
+        day: None,
         interval: (interval != Millis::NEVER).then(|| interval.duration().max(LOOK_MIN)),
     };
     let thread = thread::Builder::new().name("renewal".to_owned()).spawn(move || keeper.keep(&orders));
@@ -80,6 +101,9 @@ struct Keeper {
     files: Files,
     /// What was refused last, and has had its sentences.
     refused: Option<(Differing, Vec<String>)>,
+    /// What was said of days left, and on which day since 1970 it was looked at last.
+    calendar: Calendar,
+    day: Option<i64>,
     /// `None`: only on demand.
     interval: Option<Duration>,
 }
@@ -89,8 +113,10 @@ impl Keeper {
         let mut next = self.interval.unwrap_or(WAKE);
         let mut last = Instant::now();
         loop {
-            let order = match orders.recv_timeout(next.saturating_sub(last.elapsed())) {
+            self.watch_days(seconds_now());
+            let order = match orders.recv_timeout(next.saturating_sub(last.elapsed()).min(WAKE)) {
                 Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) if last.elapsed() < next => continue,
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -104,9 +130,27 @@ impl Keeper {
         }
     }
 
+    /// Once a day, and whenever certificates have changed: says which of them have few days left.
+    fn watch_days(&mut self, now: i64) {
+        let today = now.div_euclid(DAY_SECONDS);
+        if self.day == Some(today) {
+            return;
+        }
+        self.day = Some(today);
+        let board = &self.readers.board;
+        board.notes.peers.forget(now.saturating_sub(PEERS_DAYS * DAY_SECONDS).cast_unsigned());
+        for sentence in self.calendar.sentences(&board.expiries(), now) {
+            log::warn!("{sentence}");
+        }
+    }
+
     fn turn(&mut self, order: Option<Order>) -> Outcome {
         match order {
             Some(Order::Look) => self.answer_signal(),
+            Some(Order::Plant(order)) => {
+                self.answer_client(order);
+                Outcome::Same
+            }
             None if self.interval.is_some() => self.look(),
             None => Outcome::Same,
         }
@@ -123,9 +167,33 @@ impl Keeper {
         };
         log::info!("SIGHUP: {said}; the configuration file is read at start only");
         if let Outcome::Refused(sentences) = &outcome {
-            sentences.iter().for_each(|sentence| log::error!("SIGHUP: {sentence}"));
+            for sentence in sentences {
+                log::error!("SIGHUP: {sentence}");
+            }
         }
         outcome
+    }
+
+    /// Has a certificate trusted, and tells the client and the log what came of it.
+    fn answer_client(&mut self, order: Plant) {
+        let Plant { ask, since, answer } = order;
+        let limit = Limit::new(since, self.readers.current.config().waits.of(Wait::Reload));
+        let about = format!("x-reload-httpclient of {} for {}:{}", ask.client, ask.host, ask.port);
+        let outcome = if limit.is_over() {
+            Err(Failure::new(What::ReloadFailed, "other reloads before it took all its time"))
+        } else {
+            self.plant(&ask, limit)
+        };
+        match outcome {
+            Ok(done) => {
+                log::info!("{about}: {done}");
+                answer.tell(Ok(()));
+            }
+            Err(Failure { what, why }) => {
+                log::warn!("{about} failed: {why}");
+                answer.tell(Err(what));
+            }
+        }
     }
 
     fn look_until_settled(&mut self) -> Outcome {
@@ -176,7 +244,9 @@ impl Keeper {
         if self.refused != refused {
             self.readers.board.refused.fetch_add(1, Relaxed);
             log::error!("the changed key and trust stores are refused, the old ones stay in use");
-            sentences.iter().for_each(|sentence| log::error!("refused: {sentence}"));
+            for sentence in &sentences {
+                log::error!("refused: {sentence}");
+            }
             self.refused = refused;
         }
         sentences
@@ -199,6 +269,8 @@ impl Keeper {
             ..Config::clone(&config)
         });
         self.refused = None;
+        self.day = None;
+        *self.readers.board.expiries.lock().unwrap_or_else(PoisonError::into_inner) = new.expiries();
         self.readers.board.reloaded.fetch_add(1, Relaxed);
         let paths: Vec<String> = new
             .files

@@ -157,13 +157,13 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let _lock = effective.value(&PID_FILE)?.map(|path| PidFile::take(&path)).transpose()?;
     start_log(&effective)?;
     let server = Server::start(&effective, &credentials, &maxima)?;
+    renewal::start(effective.clone(), credentials.clone(), server.readers())?;
     announce(&effective, &credentials, &maxima, &server);
     let phase = effective.value(&SHUTDOWN_PHASE)?.duration();
     if let Some(path) = effective.value(&READY_FILE)? {
         write_ready(&path, &server, phase)?;
     }
     let phase = if effective.value(&SHUTDOWN)? { phase } else { Duration::ZERO };
-    renewal::start(effective, credentials, server.readers())?;
     watch(&mut signals, &server, phase).map_err(|error| format!("the proxy has ended: {error}"))
 }
 

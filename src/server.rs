@@ -6,11 +6,12 @@ pub mod maxima;
 mod seat;
 
 use crate::credentials::Credentials;
+use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::Config;
 use crate::listener;
 use crate::permits::Permits;
 use crate::renewal::board::Board;
-use crate::renewal::desk::{Declined, Desk, Order};
+use crate::renewal::desk::{Declined, Order};
 use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
 use crate::setting::{Setting, Source};
 use crate::stats::{Counter, Report, Stats};
@@ -23,9 +24,9 @@ use mio::{Poll, Waker};
 use seat::{MAIL, Seat, Shared};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a graceful stop may take.
 pub const SHUTDOWN_PHASE: Setting<Millis> = Setting::new(
@@ -74,8 +75,6 @@ pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
 /// A running proxy.
 pub struct Server {
     shared: Shared,
-    /// How to reach whoever renews the certificates.
-    desk: Arc<Desk>,
     board: Arc<Board>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -89,6 +88,7 @@ impl Server {
         let config = Arc::new(Config {
             inbound: credentials.inbound.clone(),
             targets: Arc::clone(&credentials.targets),
+            validates: source.value(&VALIDATE_CERTIFICATE)?,
             ..Config::from(source, maxima.limits)?
         });
         let listeners = listener::open(
@@ -120,10 +120,15 @@ impl Server {
             resolver: Arc::new(resolver),
             mailboxes,
             stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
+            desk: Arc::default(),
             own: own.into(),
         };
-        let board = Arc::new(Board { notes: Arc::clone(&credentials.notes), ..Board::default() });
-        let mut server = Self { shared, desk: Arc::default(), board, threads: Vec::new() };
+        let board = Arc::new(Board {
+            notes: Arc::clone(&credentials.notes),
+            expiries: Mutex::new(credentials.expiries()),
+            ..Board::default()
+        });
+        let mut server = Self { shared, board, threads: Vec::new() };
         for (id, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
             let seat = Seat::new(id, poll, listener, server.shared.clone())
                 .map_err(|error| cannot("a listener", error))?;
@@ -141,14 +146,16 @@ impl Server {
         Readers {
             current: Arc::clone(&self.shared.current),
             mailboxes: Arc::clone(&self.shared.mailboxes),
-            desk: Arc::clone(&self.desk),
+            desk: Arc::clone(&self.shared.desk),
             board: Arc::clone(&self.board),
+            resolver: Arc::clone(&self.shared.resolver),
+            own: Arc::clone(&self.shared.own),
         }
     }
 
     /// Has the files of keys and certificates looked at now; the log says what came of it.
     pub fn look_at_credentials(&self) {
-        match self.desk.put(Order::Look) {
+        match self.shared.desk.put(Order::Look) {
             Ok(()) => {}
             Err(Declined::Full) => log::warn!("SIGHUP: too many reloads are waiting; send it again"),
             Err(Declined::Closed) => log::warn!("SIGHUP: certificates are not watched here"),
@@ -163,7 +170,8 @@ impl Server {
     /// Every number of all workers, as text.
     pub fn report(&self) -> String {
         let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
-        Report(&stats).to_string() + &self.board.report()
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
+        Report(&stats).to_string() + &self.board.report(now)
     }
 
     /// A number, summed over all workers.

@@ -63,6 +63,7 @@ rows! {
         UpstreamHandshakeTimeouts "timeouts_upstream_handshake" "Origins that did not complete their TLS handshake in time.";
         QueueTimeouts "timeouts_queue" "Requests that got no connection permit in time.";
         ConnectTimeouts "timeouts_connect" "Connections to origins that did not open in time.";
+        ReloadTimeouts "timeouts_reload" "Requests for a reload that nobody answered in time.";
         ReadTimeouts "timeouts_read" "Origins that stopped sending or reading.";
         ClientTlsFull "client_tls_full" "TLS handshakes of clients done in full.";
         ClientTlsResumed "client_tls_resumed" "TLS handshakes of clients that resumed a session.";

@@ -10,6 +10,8 @@ pub mod host;
 pub mod identity;
 pub mod java;
 pub mod notes;
+pub mod peers;
+pub mod probe;
 pub mod refusal;
 pub mod session;
 pub mod signatures;

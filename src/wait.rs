@@ -76,6 +76,9 @@ waits! {
     /// For the TLS handshake with an origin.
     UpstreamHandshake UPSTREAM_HANDSHAKE "proxy.ssl.client.handshakeTimeout" "30" seconds &[],
         Some(What::TlsTimeout), UpstreamHandshakeTimeouts "Longest TLS handshake with a target (seconds; 0 or -1 = none).";
+    /// For a reload that the request asks for.
+    Reload RELOAD "proxy.reload.timeout" "60s" timeout &[],
+        Some(What::ReloadFailed), ReloadTimeouts "Longest reload by `x-reload-httpclient`: connection, handshake and the command of `server.ssl.reloadShell` together, which is then killed and the trust store restored (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the origin to send more, or to read more.
     Response RESPONSE "proxy.ssl.client.socketTimeout" "60" seconds &[],
         Some(What::ReadTimeout), ReadTimeouts "Longest pause of a target that sends its answer or reads the request (seconds; 0 or -1 = none).";

@@ -22,7 +22,7 @@ const FOREIGN: &[&str] = &["frontend", "backend", "downstream"];
 const CRATES: &[(&str, &[&str])] = &[
     ("mio", &["net", "listener", "server", "run"]),
     ("socket2", &["net", "listener"]),
-    ("rustix", &["net", "listener", "server", "run"]),
+    ("rustix", &["net", "listener", "server", "run", "renewal"]),
     ("httparse", &["http::head"]),
     ("serde_ini", &["value"]),
     ("slab", &["key"]),

@@ -67,8 +67,13 @@ const TARGETS: &[&dyn AnySetting] = &[
     &permits::TOTAL_MAX,
 ];
 
-const POLICY: &[&dyn AnySetting] =
-    &[&policy::client_address::ALLOW, &policy::egress::TARGET_ALLOW, &policy::header_filter::HEADER_FILTER];
+const POLICY: &[&dyn AnySetting] = &[
+    &policy::client_address::ALLOW,
+    &policy::egress::TARGET_ALLOW,
+    &policy::header_filter::HEADER_FILTER,
+    &policy::reload_clients::RELOAD_ALLOW,
+    &wait::RELOAD,
+];
 
 /// Keys that the shipped file sets rather than only shows.
 const SHIPPED: &[(&str, &str)] = &[("server.port", "9000")];

@@ -19,6 +19,7 @@ use crate::tls::trust::Trust;
 use crate::tls::verify::{ServerVerifier, Verification};
 use crate::value::ClientAuth;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,15 +45,26 @@ pub fn load(effective: &Effective, notes: &Arc<Notes>) -> Result<Credentials, Ve
         files: BTreeMap::new(),
         inbound_files: BTreeSet::new(),
         own: Vec::new(),
+        trusted: Vec::new(),
         remarks: Vec::new(),
         trust_store: None,
     };
     let made = loader.make();
-    let Loader { complaints, files, inbound_files, own, remarks, trust_store, .. } = loader;
+    let Loader { complaints, files, inbound_files, own, trusted, remarks, trust_store, .. } = loader;
     match made {
         Some((inbound, targets)) if complaints.is_empty() => {
             let (targets, notes) = (Arc::new(targets), Arc::clone(notes));
-            Ok(Credentials { inbound, targets, files, inbound_files, own, trust_store, remarks, notes })
+            Ok(Credentials {
+                inbound,
+                targets,
+                files,
+                inbound_files,
+                own,
+                trusted,
+                trust_store,
+                remarks,
+                notes,
+            })
         }
         _ => Err(complaints),
     }
@@ -86,6 +98,7 @@ struct Loader<'a> {
     files: BTreeMap<PathBuf, Fingerprint>,
     inbound_files: BTreeSet<PathBuf>,
     own: Vec<Own>,
+    trusted: Vec<Own>,
     remarks: Vec<String>,
     trust_store: Option<PathBuf>,
 }
@@ -249,16 +262,8 @@ impl Loader<'_> {
         let made = Identity::new(store.keys.into_iter().map(entry).collect(), alias, provider);
         let blamed = if alias.is_some() { alias_key } else { key };
         let made = self.note(blamed, made.map_err(|what| found.sentence(&what)))?;
-        for (alias, certificate) in made.certificates() {
-            if let Some(read) = Certificate::read(certificate) {
-                self.own.push(Own {
-                    key: key.to_owned(),
-                    alias: alias.to_owned(),
-                    subject: read.subject_text(),
-                    not_after: read.not_after(),
-                });
-            }
-        }
+        self.own
+            .extend(made.certificates().filter_map(|(alias, certificate)| watched(key, alias, certificate)));
         Some(Arc::new(made))
     }
 
@@ -295,6 +300,10 @@ impl Loader<'_> {
     ) -> Option<Trusted> {
         let store = self.note(key, found.trust(password))?;
         let place = found.place();
+        if !of_system {
+            let entries = store.trusted.iter();
+            self.trusted.extend(entries.filter_map(|entry| watched(key, &entry.alias, &entry.certificate)));
+        }
         let entries = store.trusted.into_iter().map(|entry| (entry.alias, entry.certificate));
         let trust = Trust::new(entries);
         let notes = store.notes.iter().chain(trust.notes());
@@ -434,6 +443,12 @@ impl Loader<'_> {
     fn verbatim(&self, setting: &Setting<String>, index: usize) -> Option<&str> {
         self.effective.entry(&indexed(setting, index)).map(|entry| entry.text.as_str())
     }
+}
+
+fn watched(key: &str, alias: &str, certificate: &CertificateDer<'_>) -> Option<Own> {
+    let read = Certificate::read(certificate)?;
+    let (key, alias) = (key.to_owned(), alias.to_owned());
+    Some(Own { key, alias, subject: read.subject_text(), not_after: read.not_after() })
 }
 
 fn indexed<T>(setting: &Setting<T>, index: usize) -> String {

@@ -81,6 +81,24 @@ pub fn reply(what: What, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     Some(pen.len())
 }
 
+/// Writes the legacy's answer to a reload that has succeeded; the length, or `None` if `out` is too small.
+pub fn reloaded(ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
+    const TEXT: &[u8] = b"reload httpclient";
+    let mut pen = Pen::new(out);
+    let length = TEXT.len();
+    write!(
+        pen,
+        "HTTP/1.1 201 Created\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {length}\r\n"
+    )
+    .ok()?;
+    pen.put(ask.connection.line())?;
+    pen.put(b"\r\n")?;
+    if !ask.head {
+        pen.put(TEXT)?;
+    }
+    Some(pen.len())
+}
+
 fn body(what: What, compat: Option<Compat<'_>>, json: bool) -> Pieces<'_> {
     let (code, sentence) = (what.code().as_bytes(), what.sentence().as_bytes());
     match compat {
@@ -172,6 +190,19 @@ mod tests {
         let ask = Ask { compat, ..PLAIN };
         assert_eq!(text(What::BadTarget, &ask), text(What::BadTarget, &PLAIN));
         assert_eq!([What::BadTarget, What::PoolTimeout].map(|what| ask.closes(what)), [false, true]);
+    }
+
+    #[test]
+    fn a_reload_is_confirmed_in_the_legacys_words() {
+        let expected = "HTTP/1.1 201 Created\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 17\r\n\
+            Connection: close\r\n\r\nreload httpclient";
+        let mut out = [0; 256];
+        let ask = Ask { json: true, connection: ConnectionField::Close, ..PLAIN };
+        let len = reloaded(&ask, &mut out).unwrap();
+        assert_eq!(std::str::from_utf8(&out[..len]), Ok(expected));
+        assert_eq!(reloaded(&ask, &mut out[..len - 1]), None);
+        let len = reloaded(&Ask { head: true, ..ask }, &mut out).unwrap();
+        assert_eq!(std::str::from_utf8(&out[..len]), Ok(expected.trim_end_matches("reload httpclient")));
     }
 
     #[test]

@@ -82,6 +82,16 @@ impl Target {
         Self::new(scheme, authority, b"").ok_or(What::BadTarget)
     }
 
+    /// The same value for whoever wants TLS whatever the scheme: a port that is not written is then 443.
+    ///
+    /// # Errors
+    /// As [`Target::parse`].
+    pub fn secured(value: &[u8]) -> Result<Vec<u8>, What> {
+        Self::parse(value, Scheme::Https)?;
+        let rest = scheme_end(value).map_or(value, |at| &value[at + b"://".len()..]);
+        Ok([b"https://", rest].concat())
+    }
+
     fn read(value: &[u8], default_scheme: Scheme) -> Option<Self> {
         if !value.iter().all(|b| matches!(b, 0x21..=0x7e) && !matches!(b, b'?' | b'#')) {
             return None;
@@ -287,6 +297,24 @@ mod tests {
 
     fn parse(value: &str) -> Result<Target, What> {
         Target::parse(value.as_bytes(), Scheme::Http)
+    }
+
+    #[test]
+    fn what_wants_tls_goes_to_443_unless_a_port_is_written() {
+        for (value, origin) in [
+            ("http://h", "https://h:443"),
+            ("HTTPS://H/base", "https://h:443"),
+            ("h", "https://h:443"),
+            ("http://u@h:80/", "https://h:80"),
+            ("[::1]:8443", "https://[::1]:8443"),
+        ] {
+            let secured =
+                Target::secured(value.as_bytes()).and_then(|value| Target::parse(&value, Scheme::Http));
+            assert_eq!(secured.map(|target| target.origin()), Ok(origin.to_owned()), "{value}");
+        }
+        for value in ["ftp://h", "http:/h", "h?q", ""] {
+            assert_eq!(Target::secured(value.as_bytes()), Err(What::BadTarget), "{value}");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@
 use crate::engine::Config;
 use crate::renewal::board::Board;
 use crate::renewal::desk::Desk;
+use crate::resolve::Resolver;
 use crate::server::mailbox::Mailbox;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +24,10 @@ pub struct Readers {
     pub desk: Arc<Desk>,
     /// Where it notes what it did.
     pub board: Arc<Board>,
+    /// How names are resolved.
+    pub resolver: Arc<Resolver>,
+    /// The addresses of our listeners.
+    pub own: Arc<[SocketAddr]>,
 }
 
 impl Readers {

@@ -1,5 +1,6 @@
 //! How threads reach a worker: messages in a queue, and a waker for its poll.
 
+use crate::fault::What;
 use crate::io::Addresses;
 use crate::key::Key;
 use crate::permits::{Grant, Herald, WorkerId};
@@ -26,6 +27,13 @@ pub enum Message {
         host: Box<str>,
         /// `None`: it has no address.
         addresses: Option<Addresses>,
+    },
+    /// A reload that a client asked for has ended.
+    Reloaded {
+        /// Who asked.
+        key: Key,
+        /// Why it did not succeed.
+        outcome: Result<(), What>,
     },
     /// Begin the shutdown.
     Drain,

@@ -3,6 +3,7 @@
 use crate::listener::{Accepted, Reserve};
 use crate::net::{self, Net};
 use crate::permits::{Permits, WorkerId};
+use crate::renewal::desk::Desk;
 use crate::resolve::Resolver;
 use crate::server::current::Current;
 use crate::server::mailbox::{Mailbox, Message};
@@ -42,6 +43,8 @@ pub struct Shared {
     pub mailboxes: Arc<[Arc<Mailbox>]>,
     /// Every worker's numbers.
     pub stats: Arc<[Arc<Stats>]>,
+    /// Where requests for a reload go.
+    pub desk: Arc<Desk>,
     /// The addresses of our listeners.
     pub own: Arc<[SocketAddr]>,
 }
@@ -97,6 +100,7 @@ impl Seat {
             self.poll.registry().try_clone()?,
             Arc::clone(&shared.resolver),
             Arc::clone(&shared.mailboxes[self.id]),
+            Arc::clone(&shared.desk),
             Arc::clone(&shared.own),
         );
         Ok(Worker::new(
@@ -194,6 +198,7 @@ impl Seat {
                 Message::Granted((key, permit)) => worker.granted(key, permit),
                 Message::YieldIdle => worker.yield_idle(),
                 Message::Resolved { key, host, addresses } => worker.resolved(key, &host, addresses),
+                Message::Reloaded { key, outcome } => worker.reloaded(key, outcome),
                 Message::Drain => {
                     // Who is in the queue already is served; closing the listener would reset them.
                     while self.accept(worker, reserve, ACCEPTS_MAX) {}

@@ -110,6 +110,11 @@ impl Outbound {
         Session::connect(&self.config, server_name(host)?)
     }
 
+    /// How targets are judged.
+    pub(super) fn verifier(&self) -> &Arc<ServerVerifier> {
+        &self.verifier
+    }
+
     /// Checks what the handshake of a resumed session did not: name, pin, dates and SERIALNUMBER of the certificate
     /// that the first handshake was about.
     ///

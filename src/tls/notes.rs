@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::host::Host;
+use super::peers::Peers;
 
 /// Hosts remembered as logged. Beyond it hosts are counted only: a log line each handshake would be worse.
 const LOGGED_MAX: usize = 4096;
@@ -25,6 +26,8 @@ pub enum Note {
 pub struct Notes {
     counts: [AtomicU64; 3],
     logged: Mutex<BTreeSet<(Note, String)>>,
+    /// Until when the certificates of targets are valid.
+    pub peers: Peers,
 }
 
 impl Notes {

@@ -118,7 +118,9 @@ impl ServerVerifier {
                 Pinned::Elsewhere | Pinned::No => self.chain(&leaf, &intermediates, &host, now)?,
             }
         }
-        self.check_serial(&leaf, &host)
+        self.check_serial(&leaf, &host)?;
+        self.notes.peers.note(&host, leaf.not_after(), now);
+        Ok(())
     }
 
     /// The verdict on a resumed session, whose handshake skipped the certificates: key, pin, dates, name and

@@ -28,14 +28,14 @@ impl Source for Settings {
     }
 }
 
-fn server(settings: &'static [(&'static str, &'static str)]) -> Server {
+pub fn server(settings: &'static [(&'static str, &'static str)]) -> Server {
     let settings = Settings(settings);
     let maxima = Maxima::compute(&settings, &Machine::look()).expect("the machine is large enough");
     Server::start(&settings, &Credentials::default(), &maxima).expect("a port is free")
 }
 
 /// The end of a server inside the test.
-fn end(server: &Server) {
+pub fn end(server: &Server) {
     server.drain();
     until("every worker has ended", || server.is_over().then_some(()));
 }

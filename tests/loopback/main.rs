@@ -14,6 +14,7 @@ mod life;
 mod origin;
 mod process;
 mod raw;
+mod reload;
 mod renewal;
 mod rude;
 mod secure;

@@ -1,9 +1,13 @@
 //! Certificates, keys and trust that change while the proxy runs: their files are watched and read again on SIGHUP.
 
+use crate::life::{end, server};
 use crate::pki::{Issued, Order, Pki};
 use crate::process::{Folder, Proxy, output, until};
 use crate::raw::{Answer, Client};
 use crate::secure::SecureOrigin;
+use crate::tls::{ASK, World, s_client};
+use apim_proxy::engine::Config;
+use apim_proxy::stats::Counter;
 use rustix::process::Signal;
 use std::fs;
 use std::path::Path;
@@ -195,4 +199,78 @@ fn stores_change_under_load_and_nothing_is_lost() {
     assert!(origin.handshakes() >= 5, "connections of each trust store: {}", origin.handshakes());
     proxy.counts("upstreams_failed", 0);
     proxy.counts("panics", 0);
+}
+
+#[test]
+fn a_worker_that_fails_starts_again_with_the_new_configuration() {
+    let server = server(&[("server.workers", "1")]);
+    let plain = crate::origin::Origin::start();
+    let status = || Client::connect(server.addresses()[0]).get(plain.address, "/p").status;
+    assert_eq!(status(), 200);
+    let readers = server.readers();
+    // Both at once: whatever a worker has not read is lost with it.
+    server.panic_worker(0);
+    readers.replace(Config { https_only: true, ..Config::clone(&readers.current.config()) });
+    until("the worker is back", || (server.count(Counter::Panics) == 1).then_some(()));
+    assert_eq!(status(), 403);
+    end(&server);
+}
+
+#[test]
+fn days_left_are_counted_and_spoken_of() {
+    let (pki, folder) = (Pki::new(), Folder::new());
+    let root = pki.root("Root");
+    let old = pki.self_signed(&Order::authority("Old").expired());
+    let origin = SecureOrigin::start(&pki.issue(&root, &Order::server("127.0.0.1")), &[]);
+    let named =
+        |alias: &str, issued: &Issued| [format!("# alias: {alias}\n").into_bytes(), pem(&[issued])].concat();
+    let trust = folder.path("trust.pem");
+    replace(&trust, [named("root", &root), named("old", &old)].concat());
+    let own = folder.path("own.pem");
+    replace(&own, [pem(&[&root]), fs::read(&root.key).expect("a key")].concat());
+    let proxy = watched(&folder, &[&format!("server.ssl.key-store={}", own.display())]);
+    assert_eq!(get(&proxy, &origin).status, 200);
+    proxy.counts("certificate_days_left{peer=\"127.0.0.1\"}", 364);
+    proxy.counts("certificate_days_left{key=\"server.ssl.trust-store\",alias=\"root\"}", 364);
+    proxy.counts("certificate_days_left{key=\"server.ssl.key-store\",alias=\"2\"}", 364);
+    let said = "the certificate {key=\"server.ssl.trust-store\",alias=\"old\"} has expired on 2015-10-28";
+    until("the log says so", || proxy.log().contains(said).then_some(()));
+    // What has gone from the store is not counted any more, and nothing is said twice in a day.
+    replace(&trust, named("root", &root));
+    proxy.counts("credentials_reloaded", 1);
+    until("the statistics are new", || {
+        proxy.process.signal(Signal::USR1);
+        let log = proxy.log();
+        log.rsplit("statistics\n").next().filter(|last| !last.contains("alias=\"old\"")).map(drop)
+    });
+    assert_eq!(proxy.log().matches(said).count(), 1);
+}
+
+#[test]
+fn sessions_of_clients_end_with_what_they_were_made_of() {
+    let world = World::new();
+    let session = world.folder.path("session");
+    let session = session.to_str().expect("a path of ours");
+    let (own, trust) = (world.folder.path("own.p12"), world.folder.path("trust.pem"));
+    let other = world.pki.root("Other");
+    for demand in ["none", "want"] {
+        fs::copy(world.pkcs12("server", &[&world.server, &world.middle]), &own)
+            .expect("the folder is writable");
+        replace(&trust, pem(&[&world.root]));
+        let settings = [format!("server.ssl.client-auth={demand}"), "proxy.ssl.reload-interval=100ms".into()];
+        let proxy = crate::tls::start(&own, &trust, &settings.each_ref().map(String::as_str));
+        let connect = |option| s_client(proxy.address, &["-tls1_2", option, session], ASK);
+        assert_eq!(connect("-sess_out").session(), "New, TLSv1.2");
+        assert_eq!(connect("-sess_in").session(), "Reused, TLSv1.2");
+        // Who is trusted matters to a listener that asks for certificates.
+        replace(&trust, pem(&[&world.root, &other]));
+        proxy.counts("credentials_reloaded", 1);
+        let expected = if demand == "none" { "Reused, TLSv1.2" } else { "New, TLSv1.2" };
+        assert_eq!(connect("-sess_in").session(), expected, "{demand}");
+        assert_eq!(connect("-sess_out").session(), "New, TLSv1.2");
+        replace(&own, fs::read(world.pkcs12("new", &[&world.server_of_root()])).expect("a store"));
+        proxy.counts("credentials_reloaded", 2);
+        assert_eq!(connect("-sess_in").session(), "New, TLSv1.2", "{demand}");
+        proxy.counts("panics", 0);
+    }
 }

@@ -3,7 +3,7 @@
 use super::script::{Dns, Door};
 use super::world::{Opening, Question, World};
 use apim_proxy::fault::What;
-use apim_proxy::io::{Addresses, Io, Lookup, Moved};
+use apim_proxy::io::{Addresses, Io, Lookup, Moved, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -181,6 +181,10 @@ impl Io for SimIo {
         let answer = found.then_some(addresses);
         net.questions.push(Question { worker: self.worker, key, host: host.to_owned(), due, answer });
         Lookup::Pending
+    }
+
+    fn reload(&mut self, _ask: ReloadAsk, _key: Key) -> Result<(), What> {
+        Err(What::ReloadNoStore)
     }
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {

@@ -1,4 +1,4 @@
-//! `proxy.*` keys of later releases: admission, egress, forms, reverse listeners, reload.
+//! `proxy.*` keys of later releases: admission, egress, forms, reverse listeners.
 
 use serde::Deserialize;
 
@@ -15,7 +15,6 @@ pub static ALL: &[&dyn AnySetting] = &[
     &TARGET_DENY,
     &TARGET_DEFAULT,
     &GROUPS,
-    &RELOAD_ALLOW,
     &REVERSE_PORT,
     &REVERSE_SSL_PORT,
     &REVERSE,
@@ -110,14 +109,6 @@ pub static GROUPS: Setting<String> = refused(
     "Targets per client group (`.addresses`, `.subjects`, `.allow`).",
     "this build has no client groups; remove it",
 );
-/// Who may reload. It widens what is closed without it, so it counts as comfort.
-pub static RELOAD_ALLOW: Setting<String> = Setting::new(
-    "proxy.reload.allow",
-    "",
-    value::text,
-    "Clients beside loopback that may send `x-reload-httpclient`.",
-)
-.standing(Standing::NotYet);
 /// The reverse listener.
 pub static REVERSE_PORT: Setting<String> = refused(
     "proxy.reverse.port",

@@ -7,7 +7,7 @@ mod pki;
 
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
-use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready};
+use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use apim_proxy::permits::{Grant, Herald, Permits, WorkerId};
 use apim_proxy::policy::targets::{Profile, Targets};
@@ -108,6 +108,10 @@ impl Io for World {
 
     fn resolve(&mut self, _host: &str, _key: Key) -> Lookup {
         Lookup::Found(Addresses::from([IpAddr::from([10, 0, 0, 2])]))
+    }
+
+    fn reload(&mut self, _: ReloadAsk, _: Key) -> Result<(), What> {
+        Err(What::Overloaded)
     }
 
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {

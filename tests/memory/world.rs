@@ -17,19 +17,19 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-const ORIGIN: &str = "10.0.0.2";
+pub const ORIGIN: &str = "10.0.0.2";
 const BODY: [u8; 1024] = [b'x'; 1024];
 /// Microseconds that pass from one turn to the next.
 const TURN: u64 = 20;
-const READABLE: Ready = Ready { readable: true, writable: false, read_closed: false, dead: false };
-const WRITABLE: Ready = Ready { readable: false, writable: true, read_closed: false, dead: false };
+pub const READABLE: Ready = Ready { readable: true, writable: false, read_closed: false, dead: false };
+pub const WRITABLE: Ready = Ready { readable: false, writable: true, read_closed: false, dead: false };
 
 /// The peer behind a socket: what it has sent and the worker not yet received, and what it has received.
-struct Peer {
-    token: usize,
-    sent: Vec<u8>,
-    taken: usize,
-    received: Vec<u8>,
+pub struct Peer {
+    pub token: usize,
+    pub sent: Vec<u8>,
+    pub taken: usize,
+    pub received: Vec<u8>,
 }
 
 impl Peer {
@@ -37,7 +37,11 @@ impl Peer {
         Self { token: 0, sent: Vec::with_capacity(4096), taken: 0, received: Vec::with_capacity(4096) }
     }
 
-    fn say(&mut self, bytes: &[u8]) {
+    /// Says something; the worker has taken what was said before.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn say(&mut self, bytes: &[u8]) {
         assert_eq!(self.taken, self.sent.len(), "the worker took what was said before");
         self.sent.clear();
         self.taken = 0;
@@ -49,10 +53,10 @@ impl Peer {
 pub struct Socket(Side);
 
 /// The world of the two peers.
-struct World {
-    client: Peer,
-    origin: Peer,
-    dialled: usize,
+pub struct World {
+    pub client: Peer,
+    pub origin: Peer,
+    pub dialled: usize,
 }
 
 impl World {
@@ -129,16 +133,16 @@ impl Herald for Silent {
 
 /// A worker with its two peers, and the exchange they repeat.
 pub struct Pair {
-    worker: Worker<World>,
+    pub worker: Worker<World>,
     now: Now,
-    script: Script,
+    pub script: Script,
 }
 
 /// What the peers say, and what each then has to hear.
 pub struct Script {
-    request: Vec<u8>,
-    forwarded: Vec<u8>,
-    answer: Vec<u8>,
+    pub request: Vec<u8>,
+    pub forwarded: Vec<u8>,
+    pub answer: Vec<u8>,
 }
 
 impl Script {
@@ -188,8 +192,21 @@ impl Pair {
     /// # Panics
     /// When a peer does not hear, byte for byte, what it should.
     pub fn warm(script: Script) -> Self {
+        let mut pair = Self::new(script, |_| ());
+        pair.exchange();
+        assert_eq!(pair.worker.io.origin.received, pair.script.forwarded, "what the origin got");
+        assert_eq!(pair.worker.io.client.received, pair.script.answer, "what the client got");
+        pair
+    }
+
+    /// A worker with the default configuration and what `change` makes of it, and a connected client.
+    ///
+    /// # Panics
+    /// When there is no room for it.
+    pub fn new(script: Script, change: impl FnOnce(&mut Config)) -> Self {
         let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 16 };
-        let config = Config::from(&Defaults, limits).expect("the defaults parse");
+        let mut config = Config::from(&Defaults, limits).expect("the defaults parse");
+        change(&mut config);
         let world = World { client: Peer::new(), origin: Peer::new(), dialled: 0 };
         let permits = Permits::new(200, 1000, Box::new(Silent));
         let worker = Worker::new(world, 0, Arc::new(config), Arc::new(Stats::default()), permits, Now(0));
@@ -199,13 +216,11 @@ impl Pair {
             assert!(worker.accept(Socket(Side::Client), peer).is_ok(), "there is room");
             worker.event(worker.io.client.token, WRITABLE);
         });
-        pair.exchange();
-        assert_eq!(pair.worker.io.origin.received, pair.script.forwarded, "what the origin got");
-        assert_eq!(pair.worker.io.client.received, pair.script.answer, "what the client got");
         pair
     }
 
-    fn turn(&mut self, happens: impl FnOnce(&mut Worker<World>)) {
+    /// A turn in which something happens.
+    pub fn turn(&mut self, happens: impl FnOnce(&mut Worker<World>)) {
         self.now.0 += TURN;
         self.worker.begin_turn(self.now);
         happens(&mut self.worker);

@@ -23,6 +23,10 @@ pub enum Flaw {
     End(usize),
     Reset(usize),
     Stall(usize),
+    /// Something that is no TLS record.
+    Garble(usize),
+    /// The end of the body is not said in TLS.
+    Cut,
     /// The head is not an answer.
     Head,
     /// A chunk is malformed.
@@ -68,6 +72,8 @@ pub struct Answer {
     /// The body the client sees; of a faulty one, what comes before the fault.
     pub body: Vec<u8>,
     pub finish: Finish,
+    /// The body ends with the origin's connection.
+    pub until_close: bool,
     pub timing: Timing,
     pub flaw: Flaw,
     /// Its head needs a large buffer, which may not be there.
@@ -86,6 +92,7 @@ impl Answer {
             head: vec![],
             body: vec![],
             finish: Finish::Framed,
+            until_close: false,
             timing: Timing::Complete,
             flaw: Flaw::None,
             large: false,
@@ -101,7 +108,10 @@ impl Answer {
 
     /// Whether it may end in the middle.
     pub fn is_cut(&self) -> bool {
-        matches!(self.flaw, Flaw::End(_) | Flaw::Reset(_) | Flaw::Stall(_) | Flaw::Chunk)
+        matches!(
+            self.flaw,
+            Flaw::End(_) | Flaw::Reset(_) | Flaw::Stall(_) | Flaw::Garble(_) | Flaw::Cut | Flaw::Chunk
+        )
     }
 
     /// Whether it never comes whole.
@@ -122,7 +132,8 @@ impl Answer {
 impl Flaw {
     fn own(self) -> Vec<Own> {
         match self {
-            Self::None => vec![],
+            Self::None | Self::Cut => vec![],
+            Self::Garble(_) => vec![(502, "tls_failed")],
             Self::Silent => vec![(504, "read_timeout"), (504, "send_timeout")],
             Self::End(_) => vec![(502, "no_response"), (502, "response_truncated"), (502, "upstream_reset")],
             Self::Reset(_) => {
@@ -306,5 +317,5 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
     }
     let reusable = stays && !until_close && after == After::Keep;
     let finish = if until_close || (unchunk && !kind.is_head) { Finish::Close } else { Finish::Framed };
-    Answer { interims, wire, head, body, finish, timing, flaw, large, after, reusable }
+    Answer { interims, wire, head, body, finish, until_close, timing, flaw, large, after, reusable }
 }

@@ -11,6 +11,8 @@ use super::world::{Got, Net};
 pub enum Ended {
     /// The proxy ended its stream.
     Orderly,
+    /// It did so without the word that TLS has for it.
+    Cut,
     Reset,
     /// The client left first.
     Left,
@@ -33,6 +35,8 @@ pub struct ClientPeer {
     pub silent: bool,
     /// Its slip has happened.
     pub slipped: bool,
+    /// The requests it began after a reload.
+    pub late: Vec<usize>,
     /// The proxy was full, or closed its listener.
     pub rejected: bool,
     continue_by: Option<u64>,
@@ -51,6 +55,7 @@ impl ClientPeer {
             ended: None,
             silent: false,
             slipped: false,
+            late: Vec::new(),
             rejected: false,
             continue_by: None,
             rng,
@@ -95,7 +100,14 @@ impl ClientPeer {
                 self.leave_when_done(net, sock);
                 true
             }
+            Got::Silent => true,
             Got::Nothing => false,
+            Got::Cut => {
+                net.note(|| format!("s{sock} client saw the end without a word"));
+                net.peer_close(sock);
+                self.ended = Some(Ended::Cut);
+                true
+            }
             Got::End => {
                 self.reader.end();
                 net.note(|| format!("s{sock} client saw the end"));
@@ -125,6 +137,24 @@ impl ClientPeer {
             }
             Leave::HalfClose | Leave::Wait => {}
         }
+    }
+
+    /// Stops in the middle of a record, perhaps.
+    fn break_off(&mut self, net: &mut Net, sock: usize) {
+        if net.sockets[sock].channel.is_some() && self.rng.one_in(2) {
+            net.peer_half_record(sock);
+        }
+    }
+
+    /// Sends bytes that are no record, perhaps.
+    fn garble(&mut self, net: &mut Net, sock: usize) -> bool {
+        let garbles = net.sockets[sock].channel.is_some() && self.rng.one_in(2);
+        if garbles {
+            net.note(|| format!("s{sock} client sends garbage"));
+            net.peer_garble(sock);
+            (self.silent, self.slipped) = (true, true);
+        }
+        garbles
     }
 
     fn reset(&mut self, net: &mut Net, sock: usize) -> bool {
@@ -161,15 +191,17 @@ impl ClientPeer {
         match self.script.slip {
             Some(Slip::End(at, byte)) if at == self.at && self.sent >= byte => {
                 net.note(|| format!("s{sock} client ends in the middle"));
+                self.break_off(net, sock);
                 net.peer_end(sock);
                 (self.silent, self.slipped) = (true, true);
                 return true;
             }
             Some(Slip::Reset(at, byte)) if at == self.at && self.sent >= byte => {
-                return self.reset(net, sock);
+                return self.garble(net, sock) || self.reset(net, sock);
             }
             Some(Slip::Stall(at, byte)) if at == self.at && self.sent >= byte => {
                 net.note(|| format!("s{sock} client stalls"));
+                self.break_off(net, sock);
                 (self.silent, self.slipped) = (true, true);
                 return true;
             }
@@ -192,7 +224,11 @@ impl ClientPeer {
             }
         }
         let n = self.script.write.size(&mut self.rng).min(end - self.sent);
+        let begins = self.sent == 0;
         let n = net.peer_write(sock, &plan.wire[self.sent..self.sent + n]);
+        if begins && n > 0 && net.reloaded {
+            self.late.push(plan.id);
+        }
         self.sent += n;
         net.note(|| format!("s{sock} client wrote {n} of request {}", plan.id));
         if self.sent == plan.wire.len() {

@@ -104,8 +104,9 @@ impl OriginPeer {
                 self.recognise(net, plans);
                 true
             }
+            Got::Silent => true,
             Got::Nothing => false,
-            Got::End | Got::Reset => {
+            Got::End | Got::Cut | Got::Reset => {
                 net.peer_close(self.sock);
                 self.gone = true;
                 true
@@ -138,7 +139,7 @@ impl OriginPeer {
         self.answering = true;
         match plan.answer.flaw {
             Flaw::Silent => self.mute = true,
-            Flaw::End(n) | Flaw::Reset(n) | Flaw::Stall(n) => {
+            Flaw::End(n) | Flaw::Reset(n) | Flaw::Stall(n) | Flaw::Garble(n) => {
                 self.out.extend_from_slice(&plan.answer.wire[..n]);
             }
             _ => self.out.extend_from_slice(&plan.answer.wire),
@@ -173,11 +174,28 @@ impl OriginPeer {
         let plan = &plans[id];
         let sock = self.sock;
         match plan.answer.flaw {
-            Flaw::Silent | Flaw::Stall(_) => {
+            Flaw::Silent => {
                 self.mute = true;
                 return false;
             }
-            Flaw::End(_) => self.close(net),
+            Flaw::Stall(_) => {
+                self.mute = true;
+                return self.break_off(net);
+            }
+            Flaw::End(_) => {
+                self.break_off(net);
+                self.close(net);
+            }
+            Flaw::Garble(_) => {
+                net.note(|| format!("s{sock} origin sends garbage"));
+                net.peer_garble(sock);
+                self.mute = true;
+            }
+            Flaw::Cut => {
+                net.note(|| format!("s{sock} origin cuts"));
+                net.peer_cut(sock);
+                self.gone = true;
+            }
             Flaw::Reset(_) => {
                 net.note(|| format!("s{sock} origin resets"));
                 net.peer_reset(sock);
@@ -186,6 +204,15 @@ impl OriginPeer {
             _ => return self.finish(net, plans, plan),
         }
         true
+    }
+
+    /// Stops in the middle of a record, perhaps.
+    fn break_off(&mut self, net: &mut Net) -> bool {
+        let breaks = net.sockets[self.sock].channel.is_some() && self.rng.one_in(2);
+        if breaks {
+            net.peer_half_record(self.sock);
+        }
+        breaks
     }
 
     fn close(&mut self, net: &mut Net) {
@@ -199,7 +226,14 @@ impl OriginPeer {
     fn finish(&mut self, net: &mut Net, plans: &[Plan], plan: &Plan) -> bool {
         let Answer { after, .. } = plan.answer;
         if after == After::Close {
-            self.close(net);
+            let sock = self.sock;
+            if plan.answer.until_close {
+                net.note(|| format!("s{sock} origin ends the answer"));
+                net.peer_close_in_order(sock);
+                self.gone = true;
+            } else {
+                self.close(net);
+            }
             return true;
         }
         // The rest of the request belongs to it.

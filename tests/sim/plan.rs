@@ -118,7 +118,10 @@ pub fn plan(rng: &mut Rng, id: usize, client: usize, places: &[Place], context: 
     let faulty = matches!(context.mood, Mood::Clients | Mood::Wild);
     let at = rng.below(context.own_places);
     let place = &places[at];
-    let target = |place: &Place| format!("http://{}:{}{}", place.host, place.port, place.base);
+    let target = |place: &Place| {
+        let scheme = if place.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}:{}{}", place.host, place.port, place.base)
+    };
     if faulty && rng.one_in(12) {
         let (head, own) = bad_head(rng, &target(place));
         let wire = head.into_bytes();
@@ -148,7 +151,7 @@ impl<'a> Target<'a> {
         let (line, own, method) = match rng.below(7) {
             0 => (None, (403, "target_missing"), None),
             1 => (Some("ftp://x".to_owned()), (400, "bad_target"), None),
-            2 => (Some("https://a.test".to_owned()), (502, "tls_failed"), None),
+            2 => (Some("https://z.test".to_owned()), (502, "tls_failed"), None),
             3 => (Some("http://a.test".to_owned()), (405, "method_not_allowed"), Some("TRACE")),
             n => {
                 let place = &places[context.own_places + n - 4];
@@ -168,7 +171,8 @@ fn request(rng: &mut Rng, id: usize, client: usize, target: &Target<'_>, context
     let expects = has_body && !version10 && rng.one_in(4);
     let path = format!("/r{id}/{}", rng.pick(&["", "x?q=1&r=%20", "a//b/../c;d"]));
     let host = target.place.map_or(String::new(), |place| {
-        if place.port == 80 { place.host.clone() } else { format!("{}:{}", place.host, place.port) }
+        let default = if place.tls.is_some() { 443 } else { 80 };
+        if place.port == default { place.host.clone() } else { format!("{}:{}", place.host, place.port) }
     });
     let base = target.place.map_or("", |place| place.base.trim_end_matches('/'));
     let mut lines = vec![("Host: proxy.test".to_owned(), Passes::Never)];
@@ -239,6 +243,9 @@ fn request(rng: &mut Rng, id: usize, client: usize, target: &Target<'_>, context
     let answer = answer::answer(rng, &kind, context);
     let mut own = if reaches { Vec::new() } else { target.own.clone() };
     own.extend(answer.own());
+    if let Some(place) = target.place.filter(|place| place.tls.is_some_and(|tls| tls.flaky)) {
+        own.extend(&place.own);
+    }
     if body.faulty {
         own.push((400, "bad_framing"));
     }

@@ -50,14 +50,15 @@ pub struct Sim {
 impl Sim {
     pub fn new(seed: u64, script: Script, verbose: bool) -> Self {
         let mut rng = Rng::new(seed ^ 0x5eed);
-        let world = World::new(script.places.clone(), script.tx_room, rng.fork(), script.noise, verbose);
+        let world = World::new(&script, rng.fork(), verbose);
+        let config = config(&script, &world.net().contexts, false);
         let count = script.workers;
         let mail = Mailboxes::new(count);
         let permits = Permits::new(script.per_route, script.total, Box::new(mail.clone()));
         let stats: Vec<Arc<Stats>> = (0..count).map(|_| Arc::default()).collect();
         let workers = (0..count).map(|id| {
             let io = SimIo { world: world.clone(), worker: id };
-            Worker::new(io, id, config(&script, false), stats[id].clone(), permits.clone(), Now(0))
+            Worker::new(io, id, config.clone(), stats[id].clone(), permits.clone(), Now(0))
         });
         let workers = workers.collect();
         let clients = script.clients.iter().map(|c| ClientPeer::new(c.clone(), rng.fork())).collect();
@@ -87,7 +88,8 @@ impl Sim {
             assert!(round < ROUNDS_MAX, "somebody waits for ever: {}", self.describe());
             self.connect_clients(round);
             if self.script.reload_at == Some(round) {
-                let config = config(&self.script, true);
+                let config = config(&self.script, &self.world.net().contexts, true);
+                self.world.net().reloaded = true;
                 self.workers.iter_mut().for_each(|worker| worker.reload(config.clone()));
             }
             let drain = self.script.drain_at == Some(round);
@@ -125,6 +127,16 @@ impl Sim {
             }
             let sock = Sock::connect(&self.world, client.script.room);
             client.sock = Some(sock.id);
+            if let Some(tls) = client.script.tls {
+                let mut net = self.world.net();
+                net.secure_client(sock.id, at, &tls);
+                // Nobody has a right to an answer.
+                client.slipped |= !tls.is_passable();
+                if net.hangs_up(sock.id) {
+                    net.peer_cut(sock.id);
+                    client.ended = Some(Ended::Left);
+                }
+            }
             let worker = self.rng.below(self.workers.len());
             self.backlog[worker].push_back((at, sock));
         }

@@ -1,8 +1,10 @@
 //! What a seed means: limits, names, clients, and which request gets which answer. Everything is decided before the
 //! first step, so that a trace can be read beside it.
 
+use super::answer::{Answer, Flaw};
 use super::plan::{self, Own, Plan};
 use super::rng::Rng;
+use super::tls::{self, ClientTls, Listener, PlaceTls};
 use std::net::IpAddr;
 
 /// Which faults a seed deals.
@@ -50,6 +52,8 @@ pub struct Place {
     pub base: &'static str,
     pub dns: Dns,
     pub doors: Vec<(IpAddr, Door)>,
+    /// `https`.
+    pub tls: Option<PlaceTls>,
     /// What a request to it may be told instead of an answer.
     pub own: Vec<Own>,
     /// Whether an exchange can get through at all.
@@ -123,6 +127,7 @@ pub struct ClientScript {
     /// When it connects, in steps.
     pub starts: usize,
     pub room: usize,
+    pub tls: Option<ClientTls>,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +140,9 @@ pub struct Script {
     pub per_route: usize,
     pub total: usize,
     pub requests_max: Option<u32>,
+    pub handshakes_max: usize,
+    /// The proxy's own TLS.
+    pub listener: Option<Listener>,
     pub places: Vec<Place>,
     pub clients: Vec<ClientScript>,
     pub plans: Vec<Plan>,
@@ -206,7 +214,24 @@ fn place(rng: &mut Rng, mood: Mood, index: usize) -> Place {
     }
     let port = rng.pick(&[80, 81, 8080]);
     let base = rng.pick(&["", "", "/base", "/v1/api/"]);
-    Place { host: format!("{}.test", ["a", "b", "c", "d"][index]), port, base, dns, doors, own, reachable }
+    let host = format!("{}.test", ["a", "b", "c", "d"][index]);
+    Place { host, port, base, dns, doors, tls: None, own, reachable }
+}
+
+/// Makes some of the places https, and the proxy's listener mostly.
+fn encrypt(secret: &mut Rng, places: &mut [Place], mood: Mood, stalls: bool) -> Option<Listener> {
+    let listener = (!secret.one_in(4)).then(|| Listener::new(secret));
+    for (at, place) in places.iter_mut().enumerate() {
+        if secret.one_in(3) && (listener.is_some() || at > 0) {
+            continue;
+        }
+        let tls = PlaceTls::new(secret, mood, stalls);
+        place.own.extend(tls.own());
+        place.reachable &= tls.is_passable();
+        place.tls = Some(tls);
+        place.port = if place.port == 80 { 443 } else { place.port };
+    }
+    listener
 }
 
 /// Places nobody may reach.
@@ -219,6 +244,7 @@ fn forbidden() -> Vec<Place> {
             base: "",
             dns: Dns::Known,
             doors: vec![(address.parse().expect("an address"), Door::Open(0))],
+            tls: None,
             own: denied.clone(),
             reachable: false,
         })
@@ -239,14 +265,25 @@ fn slip(rng: &mut Rng, plans: &[usize], all: &[Plan], stalls: bool) -> Slip {
 }
 
 impl Script {
-    pub fn new(seed: u64, mood: Mood) -> Self {
+    /// A world without TLS.
+    pub fn plain(seed: u64, mood: Mood) -> Self {
+        Self::new(seed, mood, None)
+    }
+
+    /// The same world, in which some speak TLS.
+    pub fn secure(seed: u64, mood: Mood) -> Self {
+        Self::new(seed, mood, Some(Rng::new(seed ^ 0x71_5000)))
+    }
+
+    fn new(seed: u64, mood: Mood, mut secret: Option<Rng>) -> Self {
         let mut rng = Rng::new(seed);
         let rng = &mut rng;
         let wild = mood == Mood::Wild;
         let mut places: Vec<Place> = (0..rng.range(1, 3)).map(|index| place(rng, mood, index)).collect();
         let own_places = places.len();
-        places.extend(forbidden());
         let stalls = wild && rng.one_in(2);
+        let listener = secret.as_mut().and_then(|secret| encrypt(secret, &mut places, mood, stalls));
+        places.extend(forbidden());
         let reload_at = (wild && rng.one_in(4)).then(|| rng.range(5, 400));
         let large_max = rng.below(4);
         let mut script = Self {
@@ -258,6 +295,8 @@ impl Script {
             per_route: rng.range(1, 3),
             total: rng.range(1, 6),
             requests_max: (wild && rng.one_in(6)).then(|| rng.range(1, 3) as u32),
+            handshakes_max: secret.as_mut().map_or(8, |secret| secret.pick(&[1, 1, 2, 8])),
+            listener,
             places,
             clients: Vec::new(),
             plans: Vec::new(),
@@ -298,10 +337,63 @@ impl Script {
                 starts: if rng.one_in(2) { 0 } else { rng.below(60) },
                 room,
                 plans,
+                tls: None,
             });
+        }
+        if let Some(mut secret) = secret {
+            script.encrypt_clients(&mut secret, stalls);
+            script.stray_lines(&mut secret);
+            script.flaw_records(&mut secret);
         }
         script.stalls = script.has_stalls(own_places);
         script
+    }
+
+    fn encrypt_clients(&mut self, secret: &mut Rng, stalls: bool) {
+        let Some(listener) = self.listener else { return };
+        for client in &mut self.clients {
+            let tls = ClientTls::new(secret, listener, self.mood, stalls);
+            client.tls = Some(tls);
+            for id in client.plans.iter().filter(|_| !tls.is_passable()) {
+                let plan = &mut self.plans[*id];
+                plan.own = vec![(400, "tls_required")];
+                (plan.reaches, plan.last) = (false, true);
+            }
+        }
+    }
+
+    /// Some clients send an empty line in front of a later request, which begins none (RFC 9112 §2.2).
+    fn stray_lines(&mut self, secret: &mut Rng) {
+        for client in &self.clients {
+            for id in &client.plans[1..] {
+                if secret.one_in(4) {
+                    let plan = &mut self.plans[*id];
+                    plan.wire.splice(0..0, *b"\r\n");
+                    plan.head_len += 2;
+                }
+            }
+        }
+    }
+
+    /// What origins do wrong in TLS only: an end of the body that is none, and bytes that are no record.
+    fn flaw_records(&mut self, secret: &mut Rng) {
+        if !matches!(self.mood, Mood::Origins | Mood::Wild) {
+            return;
+        }
+        for plan in &mut self.plans {
+            if plan.place.is_none_or(|place| self.places[place].tls.is_none()) {
+                continue;
+            }
+            let Answer { flaw, until_close, .. } = &mut plan.answer;
+            match flaw {
+                Flaw::None if *until_close && secret.one_in(3) => *flaw = Flaw::Cut,
+                Flaw::Reset(n) if secret.one_in(2) => {
+                    *flaw = Flaw::Garble(*n);
+                    plan.own.push((502, "tls_failed"));
+                }
+                _ => {}
+            }
+        }
     }
 
     fn has_stalls(&self, own_places: usize) -> bool {
@@ -310,5 +402,6 @@ impl Script {
         self.clients.iter().any(deaf)
             || self.places[..own_places].iter().any(silent)
             || self.plans.iter().any(Plan::stalls)
+            || tls::stalls(&self.clients, &self.places)
     }
 }

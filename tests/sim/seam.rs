@@ -62,9 +62,7 @@ impl Io for SimIo {
                 *slot = byte;
             }
             s.taken += n;
-            if s.heard.last() != Some(&s.log.len()) {
-                s.heard.push(s.log.len());
-            }
+            s.note_heard();
             s.told &= !s.rx.is_empty();
             Moved::Bytes(n)
         } else if std::mem::take(&mut s.error) {
@@ -95,8 +93,11 @@ impl Io for SimIo {
             Moved::Failed
         } else {
             let n = total.min(s.room.saturating_sub(s.tx.len()));
+            if s.channel.is_some() {
+                s.sealed = s.sent + total;
+            }
             let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(n).collect();
-            s.log.extend_from_slice(&bytes);
+            s.log_sent(&bytes);
             if s.peer_closed {
                 s.wire_reset |= n > 0;
             } else {
@@ -126,7 +127,8 @@ impl Io for SimIo {
             (place.port == address.port()).then_some((at, *door))
         });
         let (place, door) = known.expect("only known addresses are dialled");
-        assert!(net.places[place].reachable || door != Door::Open(0), "{address} must not be dialled");
+        let is_dialled = net.places[place].reachable || net.places[place].tls.is_some();
+        assert!(is_dialled || door != Door::Open(0), "{address} must not be dialled");
         let opening = match door {
             Door::Open(delay) => Opening::At(now + delay),
             Door::Shut => return Err(What::ConnectRefused),
@@ -135,6 +137,7 @@ impl Io for SimIo {
         };
         let id = net.open(Some(place), opening);
         net.sockets[id].owner = Some((self.worker, key.token(Side::Upstream)));
+        net.secure_origin(id);
         net.fresh.push(id);
         net.note(|| format!("s{id} dialled {address} by worker {}", self.worker));
         drop(net);

@@ -1,5 +1,6 @@
 //! What the shell does for the workers: their mail and their configuration.
 
+use super::keys::Contexts;
 use super::script::Script;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::permits::{Grant, Herald, WorkerId};
@@ -56,7 +57,7 @@ impl Source for Settings {
 }
 
 /// The configuration of a script, before and after its reload.
-pub fn config(script: &Script, reloaded: bool) -> Arc<Config> {
+pub fn config(script: &Script, contexts: &Contexts, reloaded: bool) -> Arc<Config> {
     let mut settings = Vec::new();
     if let Some(max) = script.requests_max {
         settings.push(("server.tomcat.max-keep-alive-requests", max.to_string()));
@@ -69,5 +70,9 @@ pub fn config(script: &Script, reloaded: bool) -> Arc<Config> {
         exchanges_max: script.exchanges_max,
         large_max: script.large_max,
     };
-    Arc::new(Config::from(&Settings(settings), limits).expect("the settings are in order"))
+    let mut config = Config::from(&Settings(settings), limits).expect("the settings are in order");
+    config.inbound.clone_from(&contexts.inbound);
+    config.targets = contexts.targets[usize::from(reloaded)].clone();
+    config.handshakes_max = script.handshakes_max;
+    Arc::new(config)
 }

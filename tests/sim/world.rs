@@ -6,8 +6,10 @@
 //! peer <--read--- tx <--------------send-------- worker
 //! ```
 
+use super::channel::Channel;
+use super::keys::Contexts;
 use super::rng::Rng;
-use super::script::Place;
+use super::script::{Place, Script};
 use apim_proxy::io::{Addresses, Ready};
 use apim_proxy::key::Key;
 use std::collections::VecDeque;
@@ -51,8 +53,16 @@ pub struct Socket {
     /// The proxy has let go of it.
     pub dropped: bool,
     pub peer_closed: bool,
-    /// Everything the proxy sent.
+    /// The peer's TLS.
+    pub channel: Option<Box<Channel>>,
+    /// Everything the proxy sent; of TLS, the plain bytes the peer found in it.
     pub log: Vec<u8>,
+    /// How many bytes the proxy has sent.
+    pub sent: usize,
+    /// How many it had sealed at least: what it tried to send of TLS it cannot take back.
+    pub sealed: usize,
+    /// The proxy's configuration had been reloaded when it opened it.
+    pub reloaded: bool,
     /// How much the proxy had sent whenever it received something.
     pub heard: Vec<usize>,
     /// How many bytes the proxy has received.
@@ -77,8 +87,13 @@ pub struct Socket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Got {
     Bytes(usize),
+    /// Bytes of TLS, none for the peer.
+    Silent,
     Nothing,
+    /// The proxy ended its stream; in TLS, with a word.
     End,
+    /// The proxy ended its stream without the word that TLS has for it.
+    Cut,
     Reset,
 }
 
@@ -105,6 +120,10 @@ pub struct Net {
     /// Sockets the proxy opened that no origin has picked up yet.
     pub fresh: Vec<usize>,
     pub trace: Option<Vec<String>>,
+    /// What everybody's TLS is made from.
+    pub contexts: Contexts,
+    /// The workers have been told of another configuration.
+    pub reloaded: bool,
 }
 
 /// The net as every worker and peer holds it.
@@ -112,18 +131,20 @@ pub struct Net {
 pub struct World(Arc<Mutex<Net>>);
 
 impl World {
-    pub fn new(places: Vec<Place>, tx_room: usize, rng: Rng, noise: bool, verbose: bool) -> Self {
+    pub fn new(script: &Script, rng: Rng, verbose: bool) -> Self {
         Self(Arc::new(Mutex::new(Net {
             sockets: Vec::new(),
-            places,
+            places: script.places.clone(),
             questions: Vec::new(),
             now: 0,
             rng,
-            noise,
-            tx_room,
+            noise: script.noise,
+            tx_room: script.tx_room,
             live: Vec::new(),
             fresh: Vec::new(),
             trace: verbose.then(Vec::new),
+            contexts: Contexts::new(script),
+            reloaded: false,
         })))
     }
 
@@ -161,7 +182,11 @@ impl Net {
             blocked: false,
             dropped: false,
             peer_closed: false,
+            channel: None,
             log: Vec::new(),
+            sent: 0,
+            sealed: 0,
+            reloaded: self.reloaded,
             heard: Vec::new(),
             taken: 0,
             lossy: false,
@@ -196,7 +221,7 @@ impl Net {
             }
             return false;
         }
-        let n = n.min(socket.wire.len());
+        let n = socket.pace(n.min(socket.wire.len()));
         socket.rx.extend(socket.wire.drain(..n));
         let mut news = n > 0;
         if socket.wire.is_empty() {
@@ -237,7 +262,7 @@ impl Net {
         let seen = socket.taken + socket.rx.len();
         let news = socket.tainted.is_some_and(|from| seen > from || ready.read_closed);
         if news && !socket.dropped {
-            socket.warned_at.get_or_insert(socket.log.len());
+            socket.warned_at.get_or_insert(socket.sent.max(socket.sealed));
         }
     }
 
@@ -274,6 +299,9 @@ impl Net {
 
     /// Bytes a peer sends; how many fitted.
     pub fn peer_write(&mut self, id: usize, bytes: &[u8]) -> usize {
+        if self.sockets[id].channel.is_some() {
+            return self.write_secure(id, bytes);
+        }
         let socket = &mut self.sockets[id];
         let n = bytes.len().min(200_000usize.saturating_sub(socket.wire.len() + socket.rx.len()));
         socket.wire.extend(&bytes[..n]);
@@ -284,8 +312,12 @@ impl Net {
     /// What the peer does after `n` more bytes is nobody's answer.
     pub fn taint(&mut self, id: usize, n: usize, rude: bool) {
         let socket = &mut self.sockets[id];
-        socket.tainted.get_or_insert(socket.written + n);
         socket.rude |= rude;
+        if socket.channel.is_some() {
+            self.taint_secure(id, n);
+        } else {
+            socket.tainted.get_or_insert(socket.written + n);
+        }
     }
 
     /// Whether the proxy has closed the connection for good.
@@ -294,14 +326,14 @@ impl Net {
     }
 
     pub fn peer_read(&mut self, id: usize, max: usize, into: &mut Vec<u8>) -> Got {
+        if self.sockets[id].channel.is_some() {
+            return self.read_secure(id, max, into);
+        }
         let socket = &mut self.sockets[id];
         let n = max.min(socket.tx.len());
         if n > 0 {
             into.extend(socket.tx.drain(..n));
-            if socket.starved_of_room && socket.tx.len() < socket.room && !socket.dropped {
-                socket.starved_of_room = false;
-                socket.pending = true;
-            }
+            socket.tell_of_room();
             return Got::Bytes(n);
         }
         match (socket.tx_reset, socket.tx_end) {
@@ -313,23 +345,38 @@ impl Net {
 
     /// Half-closes.
     pub fn peer_end(&mut self, id: usize) {
+        let rudely = self.ends_rudely(id);
+        self.close_secure(id, rudely);
         self.sockets[id].wire_end = true;
     }
 
     /// Closes both ways: with a reset when the proxy's bytes were not read (as Linux does).
     pub fn peer_close(&mut self, id: usize) {
+        let rudely = self.ends_rudely(id);
+        self.close_secure(id, rudely);
+        self.peer_cut(id);
+    }
+
+    /// The same, where the end of the stream means something.
+    pub fn peer_close_in_order(&mut self, id: usize) {
+        self.close_secure(id, false);
+        self.peer_cut(id);
+    }
+
+    /// The same without a word of TLS.
+    pub fn peer_cut(&mut self, id: usize) {
         let socket = &mut self.sockets[id];
         socket.wire_end = true;
-        socket.peer_closed = true;
         socket.wire_reset |= !socket.tx.is_empty();
-        socket.tx.clear();
+        socket.log_unread();
+        socket.peer_closed = true;
     }
 
     pub fn peer_reset(&mut self, id: usize) {
         let socket = &mut self.sockets[id];
         socket.wire_reset = true;
+        socket.log_unread();
         socket.peer_closed = true;
-        socket.tx.clear();
     }
 
     pub fn drop_socket(&mut self, id: usize) {
@@ -354,6 +401,14 @@ impl Socket {
         self.tx_reset = true;
         if purge {
             self.tx.clear();
+        }
+    }
+
+    /// The peer has read: the proxy is told of room if it waits for that.
+    pub fn tell_of_room(&mut self) {
+        if self.starved_of_room && self.tx.len() < self.room && !self.dropped {
+            self.starved_of_room = false;
+            self.pending = true;
         }
     }
 

@@ -264,7 +264,7 @@ def main():
     if not results["ours"]:
         sys.exit("bench/run: apim-proxy did not answer and was not measured")
     if without := report.left_out(results):
-        say(f"bench/run: apim-proxy was left out of {', '.join(without)}")
+        sys.exit(f"bench/run: apim-proxy was not measured in {', '.join(without)}")
     if options.only == PARTS and not options.quick:
         (ROOT / "bench/RESULTS.md").write_text(text)
         say("written: bench/RESULTS.md")

@@ -1,6 +1,6 @@
 //! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
 
-use crate::exchange::{Dial, UpstreamEvent, UpstreamState};
+use crate::exchange::{Dial, Exchange, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::http::head::HeadScan;
 use crate::http::target::Scheme;
@@ -123,7 +123,11 @@ impl<I: Io> Worker<I> {
     pub(crate) fn wake_waiting(&mut self, origin: Key) {
         while let Some(key) = self.pool.next_waiting(origin) {
             let Some(destination) = self.destination(key) else { continue };
-            if !self.clients.at(key).is_some_and(|client| client.exchange.awaits_handshake) {
+            // Who has been refused meanwhile may not have read its answer yet.
+            let waits = |exchange: &Exchange| {
+                exchange.awaits_handshake && exchange.upstream() == UpstreamState::Queued
+            };
+            if !self.clients.at(key).is_some_and(|client| waits(&client.exchange)) {
                 continue;
             }
             if self.pool.is_shaking(origin, self.config.handshakes_max) && !self.pool.has_idle(origin) {

@@ -224,7 +224,10 @@ impl What {
     pub const fn level(self) -> Level {
         match self.row().0 {
             Blame::Client => match self {
-                Self::ClientGone | Self::ClientStalled => Level::Info,
+                // Anybody can connect to a port and speak no TLS.
+                Self::ClientGone | Self::ClientStalled | Self::ClientTlsFailed | Self::ClientTlsTimeout => {
+                    Level::Info
+                }
                 _ => Level::Warn,
             },
             Blame::Policy | Blame::Upstream => Level::Warn,

@@ -54,9 +54,15 @@ pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socke
 
 /// The empty line that some clients send behind a body begins no request (RFC 9112 §2.2).
 fn drop_stray_line<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
-    client.leg.empty(turn.bufs);
-    client.admitted = false;
-    turn.bufs.end_exchange();
+    if let Some(line) = client.leg.inbound.take() {
+        turn.bufs.give_back(line);
+    }
+    // Through TLS, part of what follows it may have arrived as well: its time begins here.
+    client.since = turn.now;
+    if !client.leg.is_holding() {
+        client.admitted = false;
+        turn.bufs.end_exchange();
+    }
 }
 
 /// Judges the head. `Ok(false)`: it is not complete yet.

@@ -265,6 +265,10 @@ impl<S> Leg<S> {
         second: &[u8],
     ) -> Sent {
         let mut sent = Sent::default();
+        // Behind the alert of a session that has failed nothing can be said.
+        if self.failed {
+            return sent;
+        }
         loop {
             let Some(secure) = &mut self.secure else { return sent };
             match secure.seal(first, second, sent.taken, bufs) {
@@ -276,6 +280,11 @@ impl<S> Leg<S> {
             }
             let moved = self.flush(io, bufs);
             sent.moved |= moved;
+            if self.broken && !sent.moved {
+                // What was sealed just now never left: it may be sent elsewhere.
+                sent.taken = 0;
+                return sent;
+            }
             if !moved || self.has_unsent() || sent.taken == first.len() + second.len() {
                 return sent;
             }
@@ -349,14 +358,14 @@ impl<S> Leg<S> {
         }
     }
 
-    /// Says in TLS that nothing follows, as far as the kernel takes it: what is not sent then is not missed.
-    pub fn farewell(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) {
-        let usable = !self.failed && !self.broken && self.ready.writable;
-        if let Some(secure) = self.secure.as_mut().filter(|_| usable)
-            && secure.close(bufs)
-        {
+    /// Says in TLS that nothing follows, once, as far as the kernel takes it; says whether it had still to be said.
+    pub fn farewell(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> bool {
+        let usable = !self.failed && !self.broken;
+        let said = self.secure.as_mut().is_some_and(|secure| usable && secure.close(bufs));
+        if said {
             self.flush(io, bufs);
         }
+        said
     }
 
     /// Ends our stream: nothing follows.

@@ -1,7 +1,9 @@
 //! The two kinds of occupants of a worker: clients, and the upstreams that serve them or wait in the pool.
 
+use crate::buf::BufPool;
 use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::http::head::HeadScan;
+use crate::io::Io;
 use crate::key::Key;
 use crate::leg::Leg;
 use crate::permits::Permit;
@@ -24,6 +26,8 @@ pub struct Client<S> {
     pub address: IpAddr,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
     pub denied: bool,
+    /// It counts among the worker's strangers.
+    pub strange: bool,
     /// Requests it has made.
     pub requests: u32,
     /// Its buffers are promised.
@@ -52,6 +56,7 @@ impl<S> Client<S> {
             scan: HeadScan::default(),
             address,
             denied,
+            strange: false,
             requests: 0,
             admitted: false,
             again: false,
@@ -114,6 +119,27 @@ impl<S> Client<S> {
         self.exchange.answer.is_some()
             || self.leg.has_unsent()
             || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
+    }
+
+    /// Behind the last answer of a connection TLS says that nothing follows: it belongs to an answer that ends there, so
+    /// it waits for room like the rest. Says whether it had still to be said.
+    pub fn end_answers(
+        &mut self,
+        io: &mut impl Io<Socket = S>,
+        bufs: &mut BufPool,
+        upstream: Option<&Upstream<S>>,
+    ) -> bool {
+        let last = self.exchange.upstream() == UpstreamState::Done && self.exchange.close;
+        last && !self.has_answer_to_send(upstream) && self.leg.farewell(io, bufs)
+    }
+
+    /// Between requests no promise is kept without a byte of the next: what was held may have been TLS's own, a ticket
+    /// or its half.
+    pub fn release_idle(&mut self, bufs: &mut BufPool) {
+        if self.exchange.client() == ClientState::Idle && self.admitted && !self.leg.is_holding() {
+            self.admitted = false;
+            bufs.end_exchange();
+        }
     }
 
     /// Whether something waits to go to the upstream.

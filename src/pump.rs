@@ -73,7 +73,9 @@ pub fn pump<I: Io>(
     for _ in 0..PASSES_MAX {
         // While we linger, dead may only mean that both sides have shut down: what the client sent is read all the
         // same, for closing with bytes unread is a reset, and that eats what the client has not read.
-        let dead = client.leg.ready.dead && client.exchange.client() != ClientState::Lingering;
+        // A handshake reads to the end by itself, and says what became of it.
+        let reads_on = matches!(client.exchange.client(), ClientState::Lingering | ClientState::Handshake);
+        let dead = client.leg.ready.dead && !reads_on;
         if client.leg.failed || client.leg.broken || dead {
             if let Some(what) = client.leg.fault {
                 client.exchange.fault.get_or_insert(what);
@@ -81,7 +83,9 @@ pub fn pump<I: Io>(
             return Step::Close(Ending::Plain);
         }
         if client.exchange.client() == ClientState::Handshake {
-            return if client.leg.ready.readable { Step::Shake } else { Step::Rest };
+            // The peer says more, or takes more of what waits to be sent.
+            let flows = client.leg.ready.readable || (client.leg.ready.writable && client.leg.has_unsent());
+            return if flows { Step::Shake } else { Step::Rest };
         }
         let mut moved = match receive_request(turn, client) {
             Ok(moved) => moved,
@@ -94,6 +98,8 @@ pub fn pump<I: Io>(
             moved |= judge_answer(turn, client, upstream);
         }
         moved |= send_answer(turn, client, upstream.as_deref_mut());
+        moved |= client.end_answers(turn.io, turn.bufs, upstream.as_deref());
+        client.release_idle(turn.bufs);
         if let Some(step) = verdict(client, upstream.as_deref()) {
             return step;
         }
@@ -136,14 +142,14 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
         // Requests sent before the end of the stream are still served.
         (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
+            if let Some(what) = client.leg.fault {
+                client.exchange.fault.get_or_insert(what);
+            }
             return Err(Step::Close(Ending::Plain));
         }
         (Received::Nothing | Received::Silent | Received::Over, _) => {}
     }
-    if state == ClientState::Idle && !client.leg.is_holding() {
-        client.admitted = false;
-        turn.bufs.end_exchange();
-    }
+    client.release_idle(turn.bufs);
     Ok(received != Received::Nothing)
 }
 

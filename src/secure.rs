@@ -56,6 +56,11 @@ impl Secure {
         Self { session, sealed: Sealed::default(), begun: false, closed: false }
     }
 
+    /// Whether the peer has said anything.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether a receive makes sense: a whole record waits and has room, or none does and the socket is readable.
     pub fn can_receive(&self, readable: bool, inbound: Option<&Lease>) -> bool {
         let free = inbound.map_or(SMALL, |buf| buf.capacity() - buf.len());
@@ -74,12 +79,11 @@ impl Secure {
                 large.unwrap_or_else(|| bufs.lease())
             });
             let opened = self.session.open(&mut self.sealed, &mut plain, bufs);
-            let enlarged = matches!(opened, Ok(Opened::Cramped(_)))
-                && gained.bytes == 0
-                && plain.passed().is_empty()
-                && bufs.enlarge(&mut plain);
-            gained.cramped =
-                matches!(opened, Ok(Opened::Cramped(_))) && plain.passed().is_empty() && !enlarged;
+            // What was gained just now has to be judged first: it may make the room.
+            let cramped =
+                matches!(opened, Ok(Opened::Cramped(_))) && gained.bytes == 0 && plain.passed().is_empty();
+            let enlarged = cramped && bufs.enlarge(&mut plain);
+            gained.cramped = cramped && !enlarged;
             *inbound = Some(plain);
             self.tidy(bufs);
             match opened {

@@ -91,10 +91,12 @@ impl<I: Io> Worker<I> {
         let destination = exchange.destination.take();
         if let Some(what) = exchange.fault {
             let route = destination.as_ref().map_or("-", |destination| &destination.route);
+            let reason = client.leg.secure.as_ref().and_then(|secure| secure.session.reason());
+            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             let subject = client.subject().map(|subject| format!(" ({subject})")).unwrap_or_default();
             log::log!(
                 target: "apim_proxy::exchange", what.level(),
-                "{}: {}; fault of the {}; client {}{subject}; target {route}",
+                "{}: {}{reason}; fault of the {}; client {}{subject}; target {route}",
                 what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
             );
         }
@@ -180,6 +182,7 @@ impl<I: Io> Worker<I> {
         }
         self.conclude(key);
         let Some(mut client) = self.clients.remove(key) else { return };
+        self.strangers -= usize::from(client.strange);
         if ending == Ending::Plain {
             client.leg.farewell(&mut self.io, &mut self.bufs);
         }

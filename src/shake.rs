@@ -48,9 +48,7 @@ impl<I: Io> Worker<I> {
             }
             client.admitted = true;
         }
-        let heard = client.leg.is_holding();
         let shaken = client.leg.shake(&mut self.io, &mut self.bufs);
-        let heard = heard || client.leg.is_holding();
         match shaken {
             Shaken::Waiting => self.arm(key),
             Shaken::Secure => self.open_client(key),
@@ -58,12 +56,11 @@ impl<I: Io> Worker<I> {
             Shaken::Failed(what) => {
                 client.exchange.fault.get_or_insert(what);
                 self.stats.count(Counter::ClientTlsFailed);
-                self.log_tls(key, "client");
-                self.close(key, Ending::Plain);
+                self.linger(key);
             }
             Shaken::Lost => {
                 // Who connects and leaves without a word is a health check.
-                if heard {
+                if client.leg.secure.as_ref().is_some_and(|secure| secure.has_begun()) {
                     client.exchange.fault.get_or_insert(What::ClientTlsFailed);
                     self.stats.count(Counter::ClientTlsFailed);
                 }
@@ -96,7 +93,33 @@ impl<I: Io> Worker<I> {
         client.admitted = false;
         self.bufs.end_handshake();
         self.bufs.end_exchange();
-        self.answer_at_once(key, What::TlsRequired);
+        // Checked before anything else (contract §5).
+        let what = if client.denied { What::ClientDenied } else { What::TlsRequired };
+        if client.denied {
+            self.stats.count(Counter::Denied);
+        }
+        self.answer_at_once(key, what);
+    }
+
+    /// The handshake of a client has failed, and the alert says why. What the client has sent meanwhile (in TLS 1.3 its
+    /// certificate and its first request come together) is read and dropped: closing with bytes unread is a reset, and
+    /// that eats the alert.
+    fn linger(&mut self, key: Key) {
+        self.conclude(key);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.leg.empty(&mut self.bufs);
+        client.leg.secure = None;
+        client.leg.failed = false;
+        client.leg.fault = None;
+        client.leg.finish(&mut self.io, &mut self.bufs);
+        client.admitted = false;
+        self.bufs.end_handshake();
+        self.bufs.end_exchange();
+        for event in [ClientEvent::Secure, ClientEvent::Begin, ClientEvent::Abandon, ClientEvent::Linger] {
+            client.exchange.client_on(event);
+        }
+        client.since = self.now;
+        self.drive(key);
     }
 
     fn shake_upstream(&mut self, key: Key) {
@@ -152,22 +175,19 @@ impl<I: Io> Worker<I> {
     /// The target and we do not come to terms, whichever of its addresses we ask.
     fn fail_upstream(&mut self, key: Key, what: What) {
         self.stats.count(Counter::TlsFailed);
-        self.log_tls(key, "target");
+        self.log_reason(key);
         self.drop_link(key);
         self.refuse(key, what);
     }
 
-    /// Says what rustls says: the sentence of a fault is for those who may not know more.
-    fn log_tls(&self, key: Key, side: &str) {
+    /// Says what rustls says of the target: the sentence of a fault is for those who may not know more.
+    fn log_reason(&self, key: Key) {
         let Some(client) = self.clients.at(key) else { return };
-        let leg = match side {
-            "client" => Some(&client.leg),
-            _ => client.exchange.link.and_then(|link| self.upstreams.at(link)).map(|upstream| &upstream.leg),
-        };
-        let reason = leg.and_then(|leg| leg.secure.as_ref()?.session.reason());
+        let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
+        let reason = upstream.and_then(|upstream| upstream.leg.secure.as_ref()?.session.reason());
         let target = client.exchange.destination.as_ref().map_or("-", |destination| &destination.route);
         if let Some(reason) = reason {
-            log::warn!("TLS with the {side} failed: {reason}; client {}; target {target}", client.address);
+            log::warn!("TLS with the target failed: {reason}; client {}; target {target}", client.address);
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod probe;
 pub mod refusal;
 pub mod session;
 pub mod signatures;
+mod status;
 pub mod suites;
 pub mod trust;
 pub mod verify;

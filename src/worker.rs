@@ -29,6 +29,8 @@ use std::sync::Arc;
 const STEPS_MAX: u32 = 16;
 /// Clients above the limit that are told so instead of just being closed.
 pub const REJECTS_MAX: usize = 64;
+/// Clients that may not enter whom a worker comes to terms with at once in TLS, to tell them so.
+pub const STRANGERS_MAX: usize = 64;
 
 /// What a pair is pumped with, beside the pair itself: a macro, because the clients stay borrowed meanwhile.
 macro_rules! turn_of {
@@ -68,6 +70,8 @@ pub struct Worker<I: Io> {
     pub(crate) vacancies: Vec<Key>,
     /// Looks that are due; kept for its memory.
     due: Vec<u64>,
+    /// Clients that may not enter and speak TLS.
+    pub(crate) strangers: usize,
     pub(crate) now: Now,
     pub(crate) draining: bool,
 }
@@ -106,6 +110,7 @@ impl<I: Io> Worker<I> {
             shaking: VecDeque::new(),
             vacancies: Vec::new(),
             due: Vec::new(),
+            strangers: 0,
             now,
             draining: false,
         }
@@ -159,6 +164,12 @@ impl<I: Io> Worker<I> {
         }
         let address = peer.ip().to_canonical();
         let denied = !self.config.client_address.allows(address);
+        let strange = denied && self.config.inbound.is_some();
+        if strange && self.strangers >= STRANGERS_MAX {
+            // Telling all of them takes handshakes that others need.
+            self.stats.count(Counter::Denied);
+            return Ok(());
+        }
         let Ok(secure) = self.secure() else {
             self.stats.count(Counter::Rejected);
             return Ok(());
@@ -169,6 +180,8 @@ impl<I: Io> Worker<I> {
             return Ok(());
         }
         self.stats.count(Counter::Accepted);
+        client.strange = strange;
+        self.strangers += usize::from(strange);
         let key = self.clients.insert(client);
         self.arm(key);
         Ok(())
@@ -415,6 +428,8 @@ impl<I: Io> Worker<I> {
             let heads = [&exchange.forward, &exchange.answer];
             let held = heads.into_iter().flatten().count() + client.leg.leases();
             assert!(client.admitted || held == 0, "{key:?} holds buffers without a promise");
+            let idle = exchange.client() == ClientState::Idle;
+            assert!(!idle || !client.admitted || held > 0, "{key:?} is idle and keeps a promise");
             leases += held;
             admitted += usize::from(client.admitted);
             if let Some(link) = exchange.link {

@@ -271,6 +271,9 @@ fn damaged_and_overlong_records_end_the_connection_with_an_alert() {
             return;
         }
         assert!(pair.hear(&overlong).is_err());
+        let said = pair.sealed.out.as_ref().map(|out| out.len());
+        assert!(pair.ours.seal(b"x", &mut pair.sealed, &mut pair.bufs).is_err(), "nothing follows an alert");
+        assert_eq!(pair.sealed.out.as_ref().map(|out| out.len()), said);
         assert!(matches!(pair.peer_hears(), Err(rustls::Error::AlertReceived(_))));
     });
 }

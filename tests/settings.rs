@@ -201,6 +201,18 @@ fn of_two_keys_for_one_thing_neither_is_taken() {
 }
 
 #[test]
+fn a_key_in_quotes_is_not_told() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nserver.ssl.certificate-private-key=\"-----BEGIN PRIVATE KEY-----\\nc2VjcmV0\"\n\
+         server.ssl.certificate=\"-----BEGIN CERTIFICATE-----\\nb3Blbg==\"\n",
+    );
+    let problems = app.problems(&app.load(""));
+    assert!(!problems.iter().any(|problem| problem.contains("c2VjcmV0")), "{problems:?}");
+    let what = "holds PEM text behind something else; it has to begin with -----BEGIN";
+    assert_eq!(problems.iter().filter(|problem| problem.ends_with(what)).count(), 2, "{problems:?}");
+}
+
+#[test]
 fn every_problem_is_named_at_once_with_its_place() {
     let app = Installation::with(
         "server.port=90000\nproxy.error.compat=ture\nlogging.level.root=verbose\nproxy.ssl.client.tls-version=SSLv3\n\

@@ -75,7 +75,8 @@ pub static KEY_STORE_PASSWORD: Setting<String> =
     password("server.ssl.key-store-password", "Password of the key store.");
 /// Its type, which its content decides.
 pub static KEY_STORE_TYPE: Setting<String> =
-    text("server.ssl.key-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.");
+    text("server.ssl.key-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.")
+        .standing(Standing::NoEffect);
 /// A Java word without meaning here.
 pub static KEY_STORE_PROVIDER: Setting<String> = Setting::new(
     "server.ssl.key-store-provider",
@@ -101,7 +102,8 @@ pub static TRUST_STORE_PASSWORD: Setting<String> =
     password("server.ssl.trust-store-password", "Password of the trust store.");
 /// Its type, which its content decides.
 pub static TRUST_STORE_TYPE: Setting<String> =
-    text("server.ssl.trust-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.");
+    text("server.ssl.trust-store-type", "", "JKS or PKCS12; the file's content decides, whatever this says.")
+        .standing(Standing::NoEffect);
 /// A Java word without meaning here.
 pub static TRUST_STORE_PROVIDER: Setting<String> = Setting::new(
     "server.ssl.trust-store-provider",
@@ -135,7 +137,8 @@ pub static PROTOCOL: Setting<String> = text(
     "server.ssl.protocol",
     "TLS",
     "Java's protocol family; `server.ssl.enabled-protocols` names the versions.",
-);
+)
+.standing(Standing::NoEffect);
 /// Versions of the TLS listener.
 pub static ENABLED_PROTOCOLS: Setting<Vec<TlsVersion>> = Setting::new(
     "server.ssl.enabled-protocols",

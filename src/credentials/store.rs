@@ -35,6 +35,10 @@ impl Found {
         if location.starts_with("-----BEGIN") {
             return Ok(Self { path: None, bytes: Zeroizing::new(location.as_bytes().to_vec()) });
         }
+        if location.contains("-----BEGIN") {
+            // Not to be repeated in a sentence about missing files: it may be a key.
+            return Err("holds PEM text behind something else; it has to begin with -----BEGIN".to_owned());
+        }
         let path = search.find(location).map_err(|missing| {
             let hint = other_cacerts(location).unwrap_or_default();
             format!("{missing}{hint}")

@@ -67,7 +67,8 @@ impl Match {
     }
 
     fn names(&self, host: &str, port: u16) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let literal = host.parse::<std::net::Ipv6Addr>().map(|address| address.to_string());
+        let host = literal.as_deref().unwrap_or(host.strip_suffix('.').unwrap_or(host));
         let named = if self.below {
             host.len()
                 .checked_sub(self.host.len() + 1)
@@ -127,6 +128,7 @@ mod tests {
             (".bank.example", 443, 0),
             ("evilbank.example", 443, 0),
             ("2001:db8::1", 443, 4),
+            ("2001:0DB8:0:0:0:0:0:1", 443, 4),
             ("2001:db8::1", 444, 0),
             ("10.0.0.1", 1, 5),
         ] {

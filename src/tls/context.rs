@@ -48,6 +48,8 @@ impl Inbound {
             None => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
         };
         let mut config = builder.with_cert_resolver(identity);
+        // The order of server.ssl.ciphers is the operator's word; unset, ours puts the strongest first.
+        config.ignore_client_order = true;
         config.ticketer = Ticketer::new().map_err(|error| format!("no ticket keys can be made: {error}"))?;
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
         Ok(Self { config: Arc::new(config) })

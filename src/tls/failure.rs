@@ -22,7 +22,6 @@ pub fn of_target(error: &Error, reached: Reached) -> What {
         return what;
     }
     match error {
-        Error::PeerIncompatible(_) => What::TlsProtocol,
         Error::AlertReceived(Alert::CertificateRequired) => What::TlsClientCertRequired,
         Error::AlertReceived(
             Alert::BadCertificate
@@ -43,7 +42,8 @@ pub fn of_target(error: &Error, reached: Reached) -> What {
         Error::AlertReceived(Alert::HandshakeFailure | Alert::InsufficientSecurity) if reached.agreed => {
             What::TlsFailed
         }
-        Error::AlertReceived(
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(
             Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity,
         ) => What::TlsProtocol,
         _ => What::TlsFailed,

@@ -11,24 +11,20 @@
 use crate::buf::{BufPool, Lease};
 use crate::fault::What;
 use crate::tls::failure::{self, Reached};
+use crate::tls::status::{HEADER, PROTOCOL_ROOM, Step, Target, Trouble, Words, put};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of a record's header.
-const HEADER: usize = 5;
 /// Most plain bytes in a record (RFC 8446 §5.1).
 pub const PLAIN_MAX: usize = 16 * 1024;
 /// The longest record: header, plain bytes and what sealing may add (RFC 8446 §5.2).
 pub const RECORD_MAX: usize = HEADER + PLAIN_MAX + 256;
 /// What sealing adds with the suites we speak, and a little: header, explicit nonce or content type, tag.
 const SEAL_MAX: usize = HEADER + 8 + 1 + 16 + 2;
-/// Room kept for the protocol's own records in front of application data: an answer to a key update.
-const PROTOCOL_ROOM: usize = 128;
 /// Records of the protocol's own taken out after a failure: an alert, and what was made before it.
 const LAST_WORDS_MAX: usize = 8;
 
@@ -49,8 +45,8 @@ pub struct Session {
     ended: bool,
     /// The target asked for a certificate and was told that there is none.
     declined: bool,
-    /// Why it failed.
-    failure: Option<Box<rustls::Error>>,
+    /// Why it failed; rustls is not asked again then, for what it says of the same bytes a second time is worth nothing.
+    failure: Option<(What, Box<rustls::Error>)>,
 }
 
 impl fmt::Debug for Session {
@@ -164,7 +160,7 @@ impl Session {
 
     /// Why it failed, for the log.
     pub fn reason(&self) -> Option<String> {
-        self.failure.as_ref().map(ToString::to_string)
+        self.failure.as_ref().map(|(_, error)| error.to_string())
     }
 
     /// Goes on with the handshake as far as what has arrived allows; the first call of a client begins it.
@@ -248,6 +244,9 @@ impl Session {
         mut plain: Option<&mut Lease>,
         bufs: &mut BufPool,
     ) -> Result<usize, What> {
+        if let Some((what, _)) = self.failure {
+            return Err(what);
+        }
         self.fed += len;
         let Sealed { inbound, out } = sealed;
         let mut gained = 0;
@@ -302,12 +301,13 @@ impl Session {
         }
         let what = match &self.connection {
             Connection::Client(_) => {
-                let reached = Reached { agreed: self.suite().is_some(), declined: self.declined };
+                // The suite is set as soon as a session is offered again; the version when the target has spoken.
+                let reached = Reached { agreed: self.version().is_some(), declined: self.declined };
                 failure::of_target(&error, reached)
             }
             Connection::Server(_) => failure::of_client(&error),
         };
-        self.failure = Some(Box::new(error));
+        self.failure = Some((what, Box::new(error)));
         what
     }
 
@@ -338,6 +338,9 @@ impl Session {
     }
 
     fn write(&mut self, words: Words<'_>, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<(), What> {
+        if let Some((what, _)) = self.failure {
+            return Err(what);
+        }
         let Sealed { inbound, out } = sealed;
         loop {
             let Some(input) = input(inbound, self.fed) else { return Err(What::TlsFailed) };
@@ -381,169 +384,4 @@ fn record_len(bytes: &[u8]) -> Option<usize> {
 /// Whether `bytes` may begin a record: a content type from change_cipher_spec to heartbeat, and version 3.x.
 fn is_record(bytes: &[u8]) -> bool {
     matches!(bytes, [20..=24, 3, ..])
-}
-
-/// What is to be sealed.
-#[derive(Clone, Copy)]
-enum Words<'a> {
-    Plain(&'a [u8]),
-    CloseNotify,
-}
-
-/// What keeps rustls from going on.
-enum Trouble {
-    /// No buffer is large enough.
-    Room,
-    Tls(rustls::Error),
-}
-
-enum Step {
-    More,
-    PeerClosed,
-    Rest,
-}
-
-/// Where the outcome of a step goes.
-struct Target<'a> {
-    out: &'a mut Option<Lease>,
-    plain: Option<&'a mut Lease>,
-    bufs: &'a mut BufPool,
-    gained: &'a mut usize,
-    declined: &'a mut bool,
-}
-
-impl Target<'_> {
-    /// Serves one status; returns what is to be discarded and what comes next.
-    fn serve<D>(&mut self, status: UnbufferedStatus<'_, '_, D>) -> (usize, Result<Step, Trouble>) {
-        let UnbufferedStatus { mut discard, state } = status;
-        let step = match state {
-            Err(error) => Err(Trouble::Tls(error)),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                let mut step = Ok(Step::More);
-                while let Some(record) = traffic.next_record() {
-                    match record {
-                        Ok(record) => {
-                            discard += record.discard;
-                            if !self.take(record.payload) {
-                                step = Err(Trouble::Tls(unexpected()));
-                            }
-                        }
-                        Err(error) => {
-                            step = Err(Trouble::Tls(error));
-                            break;
-                        }
-                    }
-                }
-                step
-            }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(&mut data, self.out, self.bufs).map(|record| {
-                    *self.declined |= shows_no_certificate(record);
-                    Step::More
-                })
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                Ok(Step::More)
-            }
-            Ok(ConnectionState::PeerClosed) => Ok(Step::PeerClosed),
-            Ok(
-                ConnectionState::Closed
-                | ConnectionState::BlockedHandshake
-                | ConnectionState::WriteTraffic(_),
-            ) => Ok(Step::Rest),
-            // Early data is never offered and never accepted.
-            Ok(_) => Err(Trouble::Tls(unexpected())),
-        };
-        (discard, step)
-    }
-
-    /// Keeps opened bytes; `false` when nobody expects any.
-    fn take(&mut self, payload: &[u8]) -> bool {
-        let Some(plain) = &mut self.plain else { return payload.is_empty() };
-        let Some(room) = plain.free_mut().get_mut(..payload.len()) else { return false };
-        room.copy_from_slice(payload);
-        plain.received(payload.len());
-        *self.gained += payload.len();
-        true
-    }
-}
-
-fn unexpected() -> rustls::Error {
-    rustls::Error::General("application data where none can be".to_owned())
-}
-
-/// Puts one of the protocol's own records into `out`; returns it.
-fn encode<'a, D>(
-    data: &mut EncodeTlsData<'_, D>,
-    out: &'a mut Option<Lease>,
-    bufs: &mut BufPool,
-) -> Result<&'a [u8], Trouble> {
-    let buf = out.get_or_insert_with(|| bufs.lease());
-    let encoded = data.encode(buf.free_mut()).or_else(|error| match error {
-        EncodeError::InsufficientSize(size) => {
-            if buf.room_for(size.required_size).len() < size.required_size {
-                bufs.enlarge(buf);
-            }
-            data.encode(buf.free_mut())
-        }
-        error @ EncodeError::AlreadyEncoded => Err(error),
-    });
-    let n = encoded.map_err(|_| Trouble::Room)?;
-    buf.written(n);
-    let passed = buf.passed();
-    Ok(&passed[passed.len() - n..])
-}
-
-/// Whether this record of a client's handshake says that there is no certificate. rustls tells nobody, and a target that
-/// goes on to refuse us says as little. In TLS 1.2 the message is there to be read (RFC 5246 §7.4.6); in TLS 1.3 it is
-/// sealed in one record with Finished, whose length gives it away: 8 bytes more than Finished alone, far fewer than a
-/// certificate.
-fn shows_no_certificate(record: &[u8]) -> bool {
-    const CERTIFICATE: [u8; 7] = [11, 0, 0, 3, 0, 0, 0];
-    const EMPTY: usize = 8;
-    const SEALING: usize = 1 + 16;
-    let with_finished = |hash: usize| HEADER + EMPTY + 4 + hash + SEALING;
-    match record {
-        [22, _, _, _, _, message @ ..] => message.starts_with(&CERTIFICATE),
-        [23, ..] => record.len() == with_finished(32) || record.len() == with_finished(48),
-        _ => false,
-    }
-}
-
-/// Serves one status on the way to sealing `words`; `true` once they are sealed.
-fn put<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    words: Words<'_>,
-    out: &mut Option<Lease>,
-    bufs: &mut BufPool,
-) -> (usize, Result<bool, Trouble>) {
-    let UnbufferedStatus { discard, state } = status;
-    let written = match state {
-        Err(error) => Err(Trouble::Tls(error)),
-        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, out, bufs).map(|_| false),
-        Ok(ConnectionState::TransmitTlsData(data)) => {
-            data.done();
-            Ok(false)
-        }
-        Ok(ConnectionState::PeerClosed) => Ok(false),
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            let buf = out.get_or_insert_with(|| bufs.lease());
-            let written = match words {
-                Words::Plain(plain) => traffic.encrypt(plain, buf.free_mut()),
-                Words::CloseNotify => traffic.queue_close_notify(buf.room_for(PROTOCOL_ROOM)),
-            };
-            match written {
-                Ok(n) => {
-                    buf.written(n);
-                    Ok(true)
-                }
-                Err(EncryptError::InsufficientSize(_)) => Err(Trouble::Room),
-                Err(EncryptError::EncryptExhausted) => Err(Trouble::Tls(rustls::Error::EncryptError)),
-            }
-        }
-        // Both sides have closed, or there never was a session.
-        Ok(_) => Err(Trouble::Tls(rustls::Error::HandshakeNotComplete)),
-    };
-    (discard, written)
 }

@@ -368,6 +368,11 @@ impl<S> Leg<S> {
         said
     }
 
+    /// Whether TLS has said that nothing follows: what still arrives is not opened then.
+    pub fn has_said_farewell(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.has_closed())
+    }
+
     /// Ends our stream: nothing follows.
     pub fn finish(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) {
         self.farewell(io, bufs);

@@ -122,7 +122,8 @@ impl<S> Client<S> {
     }
 
     /// Behind the last answer of a connection TLS says that nothing follows: it belongs to an answer that ends there, so
-    /// it waits for room like the rest. Says whether it had still to be said.
+    /// it waits for room like the rest. A request that still goes on has its end first: nothing that a client sends is
+    /// opened once we have said ours. Says whether it had still to be said.
     pub fn end_answers(
         &mut self,
         io: &mut impl Io<Socket = S>,
@@ -130,7 +131,9 @@ impl<S> Client<S> {
         upstream: Option<&Upstream<S>>,
     ) -> bool {
         let last = self.exchange.upstream() == UpstreamState::Done && self.exchange.close;
-        last && !self.has_answer_to_send(upstream) && self.leg.farewell(io, bufs)
+        let heard = self.exchange.client() == ClientState::Done
+            || upstream.is_none_or(|upstream| upstream.leg.is_over());
+        last && heard && !self.has_answer_to_send(upstream) && self.leg.farewell(io, bufs)
     }
 
     /// Between requests no promise is kept without a byte of the next: what was held may have been TLS's own, a ticket

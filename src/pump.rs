@@ -113,7 +113,8 @@ pub fn pump<I: Io>(
 /// Reads from the client when its state wants more. `Err` ends the pump.
 fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> Result<bool, Step> {
     let state = client.exchange.client();
-    if state == ClientState::Done || !client.leg.can_receive() {
+    let ended = state != ClientState::Lingering && client.leg.has_said_farewell();
+    if state == ClientState::Done || ended || !client.leg.can_receive() {
         return Ok(false);
     }
     if !client.admitted && state != ClientState::Lingering {

@@ -175,6 +175,11 @@ impl Secure {
         closed.is_ok() && self.sealed.out.is_some()
     }
 
+    /// Whether we have said that nothing follows.
+    pub fn has_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Returns leases that hold nothing.
     pub fn tidy(&mut self, bufs: &mut BufPool) {
         for lease in [&mut self.sealed.inbound, &mut self.sealed.out] {

@@ -502,6 +502,27 @@ fn a_session_about_an_old_certificate_is_forgotten() {
     }
 }
 
+/// Once close_notify is said, rustls has nothing to say to a record that is none.
+#[test]
+fn nothing_is_opened_behind_the_last_word() {
+    let (_, _, leaf) = made();
+    let target = ServerConfig::builder_with_provider(suites::provider(&[], false));
+    let target = target.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    let target = target.with_single_cert(vec![leaf.der()], leaf.private_key()).expect("a key");
+    let mut stage = Stage::new(&[]);
+    let mut client = stage.connect(usize::MAX);
+    stage.shake(&mut client);
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nx-target-host: https://a.test\r\nContent-Length: 9\r\n\r\n";
+    let request = client.seals(head);
+    stage.deliver(client.wire, &request);
+    // The target answers early and goes on to read.
+    stage.serve(&Arc::new(target));
+    stage.hear(&mut client);
+    assert!(client.text().contains("Connection: close"), "{}", client.text());
+    stage.deliver(client.wire, &[&[23, 3, 3, 0, 32][..], &[7; 32]].concat());
+    assert_eq!(stage.worker.clients(), 0);
+}
+
 #[test]
 fn strangers_take_no_handshakes_from_others() {
     let mut stage = Stage::with_clients(2 * STRANGERS_MAX, &[("proxy.ip.allow", "10.1.1.1")]);

@@ -80,7 +80,16 @@ impl<I: Io> Worker<I> {
     /// The handshake of a client is complete.
     fn open_client(&mut self, key: Key) {
         let Some(client) = self.clients.at_mut(key) else { return };
-        let resumed = client.leg.secure.as_ref().is_some_and(|secure| secure.session.is_resumed());
+        let Some(secure) = &client.leg.secure else { return };
+        let resumed = secure.session.is_resumed();
+        if let Some(inbound) = self.config.inbound.as_ref().filter(|_| resumed)
+            && let Err(what) = inbound.recheck(&secure.session)
+        {
+            client.exchange.fault.get_or_insert(what);
+            self.stats.count(Counter::ClientTlsFailed);
+            self.linger(key);
+            return;
+        }
         self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
         client.exchange.client_on(ClientEvent::Secure);
         client.since = self.now;

@@ -41,6 +41,11 @@ impl Levels {
                 settle(Part { target: target.to_owned(), level, exactness }, &mut parts);
             }
         }
+        if !parts.iter().any(|part| part.target == "rustls") {
+            // What rustls warns of is what peers do, as often as they like; the worker tells it once, within bounds.
+            let level = root.min(LevelFilter::Error);
+            parts.push(Part { target: "rustls".to_owned(), level, exactness: 0 });
+        }
         parts.sort_by_key(|part| Reverse(part.target.len()));
         Self { root, parts: parts.into_iter().map(|part| (part.target, part.level)).collect() }
     }

@@ -75,6 +75,21 @@ impl ClientVerifier {
     }
 }
 
+impl ClientVerifier {
+    /// Looks again at the certificate of a session that is resumed: its chain was judged under this trust store, but it
+    /// may have expired since.
+    ///
+    /// # Errors
+    /// That it has, unless it stands in the trust store itself.
+    pub fn recheck(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(), Refusal> {
+        let leaf = sound(end_entity)?;
+        if self.trust.pins(leaf.der()).iter().any(|pin| pin.standing.vouches_for_clients()) {
+            return Ok(());
+        }
+        leaf.check_dates(now)
+    }
+}
+
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.demand == Demand::Need

@@ -26,6 +26,8 @@ pub const ORIGINS_REMEMBERED: usize = 2000;
 pub struct Inbound {
     /// Certificates, versions, suites, what is asked of clients, tickets.
     pub config: Arc<ServerConfig>,
+    /// Judges resumed clients again; `None` where no certificate is asked for.
+    pub clients: Option<Arc<ClientVerifier>>,
 }
 
 impl Inbound {
@@ -43,8 +45,8 @@ impl Inbound {
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(&suites::versions(versions))
             .map_err(|_| "the cipher suites and the TLS versions have nothing in common".to_owned())?;
-        let builder = match clients {
-            Some(clients) => builder.with_client_cert_verifier(clients),
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as _),
             None => builder.with_client_cert_verifier(Arc::new(NoClientAuth)),
         };
         let mut config = builder.with_cert_resolver(identity);
@@ -52,7 +54,7 @@ impl Inbound {
         config.ignore_client_order = true;
         config.ticketer = Ticketer::new().map_err(|error| format!("no ticket keys can be made: {error}"))?;
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), clients })
     }
 
     /// The session of a client that has just connected.
@@ -61,6 +63,18 @@ impl Inbound {
     /// [`What::ClientTlsFailed`] when rustls cannot use the configuration.
     pub fn session(&self) -> Result<Session, What> {
         Session::accept(&self.config)
+    }
+
+    /// Checks what the handshake of a resumed client did not: whether its certificate is still within its dates.
+    ///
+    /// # Errors
+    /// [`What::ClientCertRejected`].
+    pub fn recheck(&self, session: &Session) -> Result<(), What> {
+        let (Some(clients), Some(shown)) = (&self.clients, session.peer_certificates().first()) else {
+            return Ok(());
+        };
+        let now = self.config.time_provider.current_time().ok_or(What::ClientTlsFailed)?;
+        clients.recheck(shown, now).map_err(|_| What::ClientCertRejected)
     }
 }
 

@@ -170,6 +170,10 @@ impl Session {
     pub fn shake(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<Progress, What> {
         self.feed(0, sealed, None, bufs)?;
         while !self.is_secure() {
+            if self.ended {
+                // Its handshake will not be completed any more.
+                return Err(if self.is_with_client() { What::ClientTlsFailed } else { What::TlsFailed });
+            }
             let Some(len) = self.next_record(sealed) else { return Ok(Progress::Waiting) };
             self.feed_record(len, sealed, None, bufs)?;
         }

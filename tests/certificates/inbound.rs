@@ -106,3 +106,19 @@ fn an_exact_client_outside_of_its_dates_is_noted() {
     assert_eq!(verifier.judge(&leaf.der(), &[], UnixTime::now()), Ok(()));
     assert_eq!(notes.count(Note::PinOutOfDate), 1);
 }
+
+#[test]
+fn a_resumed_client_is_refused_once_its_certificate_has_expired() {
+    let pki = Pki::new();
+    let root = pki.root("Root");
+    let good = pki.issue(&root, &Order::client("partner"));
+    let old = pki.issue(&root, &Order::client("partner").expired());
+    let trust = Arc::new(Trust::new([("root".to_owned(), root.der())]));
+    let (clients, _) = verifier(trust, Demand::Need);
+    assert_eq!(clients.recheck(&good.der(), UnixTime::now()), Ok(()));
+    assert_eq!(clients.recheck(&old.der(), UnixTime::now()), Err(Refusal::Expired));
+    // One that stands in the trust store itself is trusted as it is.
+    let pinned = Arc::new(Trust::new([("partner".to_owned(), old.der())]));
+    let (clients, _) = verifier(pinned, Demand::Need);
+    assert_eq!(clients.recheck(&old.der(), UnixTime::now()), Ok(()));
+}

@@ -79,7 +79,7 @@ impl SecretPair {
         let client = Arc::new(client);
         let at = script.request.windows(7).position(|text| text == b"http://").expect("a target");
         script.request.splice(at..at + 7, *b"https://");
-        let inbound = Inbound { config: Arc::new(server(&pki, &root, "proxy.test", version)) };
+        let inbound = Inbound { config: Arc::new(server(&pki, &root, "proxy.test", version)), clients: None };
         let trust = Arc::new(Trust::new([("root".to_owned(), root.der())]));
         let notes = Arc::new(Notes::default());
         let provider = Arc::new(default_provider());

@@ -176,7 +176,9 @@ pub struct Contexts {
 
 impl Contexts {
     pub fn new(script: &Script) -> Self {
-        let inbound = script.listener.map(|listener| Inbound { config: Arc::new(listener_config(listener)) });
+        let inbound = script
+            .listener
+            .map(|listener| Inbound { config: Arc::new(listener_config(listener)), clients: None });
         let targets = [0, 1].map(|generation| Arc::new(targets(script, generation)));
         let origins = script.places.iter().map(|place| Some(Arc::new(origin_config(&place.tls?)))).collect();
         let mut clients: Vec<Option<Arc<ClientConfig>>> = Vec::new();

@@ -261,21 +261,32 @@ fn a_flood_of_handshakes_slows_handshakes_only() {
 
 /// Seeds that found a bug, by what was wrong.
 macro_rules! regressions {
-    ($( $name:ident: $( $seed:literal )+; )*) => {
+    ($script:expr; $( $name:ident: $( $seed:literal )+; )*) => {
         $(
             #[test]
             fn $name() {
-                $( run($seed, Script::plain($seed, mood($seed)), false); )+
+                $( run($seed, $script($seed, mood($seed)), false); )+
             }
         )*
     };
 }
 
 regressions! {
+    Script::plain;
     requests_before_a_half_close_are_answered: 12 16;
     an_untaken_body_does_not_go_out_before_the_next_request: 26 123;
     an_answer_counts_although_its_request_fails_later: 445 1889;
     a_reset_behind_a_failed_send_is_no_end: 2170 3586;
     a_lingering_connection_is_read_after_both_sides_shut_down: 3313 3525;
     a_waiting_request_gets_no_connection_known_to_be_lost: 1994;
+}
+
+regressions! {
+    Script::secure;
+    a_handshake_waits_for_room_not_for_bytes: 12 13;
+    an_idle_client_with_its_tickets_keeps_no_promise: 13 44;
+    close_notify_waits_for_room_like_the_answer: 44 63;
+    half_a_record_behind_a_stray_line_is_kept: 61 831;
+    who_gave_up_waiting_for_a_handshake_is_not_woken: 6799;
+    an_alert_to_an_offered_session_is_a_first_word: 462 2414;
 }

@@ -18,6 +18,7 @@ mod reload;
 mod renewal;
 mod rude;
 mod secure;
+mod targets;
 mod tls;
 mod tls_causes;
 mod tls_clients;

@@ -257,6 +257,12 @@ impl BufPool {
         self.small.pop().unwrap_or_else(|| Box::new(Buf::with_capacity(SMALL)))
     }
 
+    /// Leases an empty buffer: a large one if that is wanted and one is left. The caller is as for [`BufPool::lease`].
+    pub fn lease_sized(&mut self, large: bool) -> Lease {
+        let large = if large { self.lease_large() } else { None };
+        large.unwrap_or_else(|| self.lease())
+    }
+
     /// Leases an empty large buffer, if one is left.
     pub fn lease_large(&mut self) -> Option<Lease> {
         if self.large_out == self.large_max {

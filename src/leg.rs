@@ -98,7 +98,7 @@ impl<S> Leg<S> {
         if self.secure.is_some() {
             return self.receive_secure(io, bufs);
         }
-        let mut buf = self.inbound.take().unwrap_or_else(|| self.lease(bufs));
+        let mut buf = self.inbound.take().unwrap_or_else(|| bufs.lease_sized(self.bulk));
         let moved = self.receive_into(io, &mut buf);
         self.inbound = Some(buf);
         self.tidy(bufs);
@@ -136,7 +136,7 @@ impl<S> Leg<S> {
     /// Receives once into the buffer of sealed bytes.
     fn receive_sealed(&mut self, io: &mut impl Io<Socket = S>, bufs: &mut BufPool) -> Received {
         let Some(secure) = &mut self.secure else { return Received::Nothing };
-        let mut buf = secure.sealed.inbound.take().unwrap_or_else(|| self.lease(bufs));
+        let mut buf = secure.sealed.inbound.take().unwrap_or_else(|| bufs.lease_sized(self.bulk));
         // Only parts of a handshake message can fill it: a single record has room in the smallest.
         if !buf.has_room() && !bufs.enlarge(&mut buf) {
             self.fail(What::Overloaded);
@@ -174,12 +174,6 @@ impl<S> Leg<S> {
     fn fail(&mut self, what: What) {
         self.failed = true;
         self.fault.get_or_insert(what);
-    }
-
-    #[allow(clippy::unnecessary_box_returns)] // a lease is a box, so that handing it over moves eight bytes
-    fn lease(&self, bufs: &mut BufPool) -> Lease {
-        let large = if self.bulk { bufs.lease_large() } else { None };
-        large.unwrap_or_else(|| bufs.lease())
     }
 
     /// One receive, and what it says of the socket.

@@ -77,9 +77,7 @@ pub fn pump<I: Io>(
         let reads_on = matches!(client.exchange.client(), ClientState::Lingering | ClientState::Handshake);
         let dead = client.leg.ready.dead && !reads_on;
         if client.leg.failed || client.leg.broken || dead {
-            if let Some(what) = client.leg.fault {
-                client.exchange.fault.get_or_insert(what);
-            }
+            note_leg_fault(client);
             return Step::Close(Ending::Plain);
         }
         if client.exchange.client() == ClientState::Handshake {
@@ -108,6 +106,13 @@ pub fn pump<I: Io>(
         }
     }
     Step::Again
+}
+
+/// The exchange reports why TLS with its client failed, unless it has a reason already.
+fn note_leg_fault<S>(client: &mut Client<S>) {
+    if let Some(what) = client.leg.fault {
+        client.exchange.fault.get_or_insert(what);
+    }
 }
 
 /// Reads from the client when its state wants more. `Err` ends the pump.
@@ -143,9 +148,7 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
         // Requests sent before the end of the stream are still served.
         (Received::Over, ClientState::Idle) if client.leg.inbound.is_some() => {}
         (Received::Over, ClientState::Idle | ClientState::Lingering) => {
-            if let Some(what) = client.leg.fault {
-                client.exchange.fault.get_or_insert(what);
-            }
+            note_leg_fault(client);
             return Err(Step::Close(Ending::Plain));
         }
         (Received::Nothing | Received::Silent | Received::Over, _) => {}

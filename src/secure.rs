@@ -64,7 +64,7 @@ impl Secure {
     /// Whether a receive makes sense: a whole record waits and has room, or none does and the socket is readable.
     pub fn can_receive(&self, readable: bool, inbound: Option<&Lease>) -> bool {
         let free = inbound.map_or(SMALL, |buf| buf.capacity() - buf.len());
-        match self.session.waiting(&self.sealed) {
+        match self.session.next_record(&self.sealed) {
             Some(len) => len <= free || inbound.is_some_and(|buf| buf.passed().is_empty()),
             None => readable && free > 0,
         }
@@ -74,10 +74,7 @@ impl Secure {
     pub fn open(&mut self, inbound: &mut Option<Lease>, bulk: bool, bufs: &mut BufPool) -> Gained {
         let mut gained = Gained::default();
         while self.sealed.inbound.is_some() {
-            let mut plain = inbound.take().unwrap_or_else(|| {
-                let large = if bulk { bufs.lease_large() } else { None };
-                large.unwrap_or_else(|| bufs.lease())
-            });
+            let mut plain = inbound.take().unwrap_or_else(|| bufs.lease_sized(bulk));
             let opened = self.session.open(&mut self.sealed, &mut plain, bufs);
             // What was gained just now has to be judged first: it may make the room.
             let cramped =

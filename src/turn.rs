@@ -54,7 +54,6 @@ impl<I: Io> Turn<'_, I> {
 
     /// A buffer for a head of `len` bytes and its edits.
     pub fn lease_for(&mut self, len: usize) -> Lease {
-        let large = if len > SMALL - 1024 { self.bufs.lease_large() } else { None };
-        large.unwrap_or_else(|| self.bufs.lease())
+        self.bufs.lease_sized(len > SMALL - 1024)
     }
 }

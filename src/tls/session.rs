@@ -15,7 +15,7 @@ use crate::tls::status::{HEADER, PROTOCOL_ROOM, Step, Target, Trouble, Words, pu
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::fmt;
 use std::sync::Arc;
 
@@ -153,11 +153,6 @@ impl Session {
         self.common().protocol_version()
     }
 
-    /// The cipher suite agreed on.
-    pub fn suite(&self) -> Option<SupportedCipherSuite> {
-        self.common().negotiated_cipher_suite()
-    }
-
     /// Why it failed, for the log.
     pub fn reason(&self) -> Option<String> {
         self.failure.as_ref().map(|(_, error)| error.to_string())
@@ -202,16 +197,9 @@ impl Session {
         Ok(if bytes == 0 && self.ended { Opened::Ended } else { Opened::Bytes(bytes) })
     }
 
-    /// Whether a whole record waits to be opened, and its length.
-    pub fn waiting(&self, sealed: &Sealed) -> Option<usize> {
-        record_len(sealed.inbound.as_ref()?.pending().get(self.fed..)?)
-            .filter(|len| *len <= RECORD_MAX)
-            .filter(|len| self.fed + len <= sealed.inbound.as_ref().map_or(0, |buf| buf.pending().len()))
-    }
-
     /// The length of the next record if it has arrived whole. What is too long or no record at all is fed as it is, for
     /// rustls to refuse in its words: nobody waits for the rest of an SSH greeting.
-    fn next_record(&self, sealed: &Sealed) -> Option<usize> {
+    pub fn next_record(&self, sealed: &Sealed) -> Option<usize> {
         let rest = sealed.inbound.as_ref()?.pending().get(self.fed..)?;
         match record_len(rest) {
             Some(len) if len > RECORD_MAX || !is_record(rest) => Some(rest.len()),

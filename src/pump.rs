@@ -6,31 +6,20 @@
 //! Readiness is never armed here: a socket is tried while it is ready and left alone once the kernel said "not now".
 //! What the pump cannot do with one pair alone (dial, pool, retry, close) it returns as a [`Step`].
 
+use crate::answer;
 use crate::buf::BufPool;
-use crate::engine::{INTERIMS_MAX, RESPONSE_HEAD_MAX};
-use crate::exchange::{ClientState, Exchange, UpstreamEvent, UpstreamState};
-use crate::fault::What;
-use crate::http::framer::Framer;
-use crate::http::framing::{self, Framing};
-use crate::http::head::{self, Response, header_space};
-use crate::http::rewrite::{self, ConnectionField, Edits};
+use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::intake;
 use crate::io::Io;
 use crate::leg::{Leg, Received, Sent};
 use crate::pair::{Client, Upstream};
-use crate::stats::{Counter, Latency};
-use crate::time::{Millis, Now};
+use crate::stats::Counter;
 use crate::turn::Turn;
-use crate::wait::Wait;
 
 /// Passes over a pair before others get their turn.
 const PASSES_MAX: u32 = 8;
-/// How long before the end that an origin announced its connection is given up.
-const EXPIRY_MARGIN_MS: u64 = 1000;
 /// Receives that bring only the transport's own bytes, in a row, before a connection counts as not silent.
 const SILENT_MAX: u32 = 8;
-/// The longest lifetime an origin is believed.
-const LIFETIME_MAX: Millis = Millis::from_secs(3600);
 
 /// What the worker has to do next for the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +82,7 @@ pub fn pump<I: Io>(
         if let Some(upstream) = upstream.as_deref_mut() {
             moved |= send_request(turn, client, upstream);
             moved |= receive_answer(turn, client, upstream);
-            moved |= judge_answer(turn, client, upstream);
+            moved |= answer::judge_answer(turn, client, upstream);
         }
         moved |= send_answer(turn, client, upstream.as_deref_mut());
         moved |= client.end_answers(turn.io, turn.bufs, upstream.as_deref());
@@ -226,185 +215,6 @@ fn receive_answer<I: Io>(
         }
     }
     received != Received::Nothing
-}
-
-/// Judges what the origin sent: interim heads, the final head, the body.
-fn judge_answer<I: Io>(
-    turn: &mut Turn<'_, I>,
-    client: &mut Client<I::Socket>,
-    upstream: &mut Upstream<I::Socket>,
-) -> bool {
-    let mut moved = false;
-    while client.exchange.upstream() == UpstreamState::Head {
-        match judge_head(turn, client, upstream) {
-            Ok(true) => moved = true,
-            Ok(false) => break,
-            // The verdict asks for another connection.
-            Err(what) if what.retryable() && client.exchange.may_retry() => return moved,
-            Err(what) => {
-                intake::refuse(turn, client, what);
-                return true;
-            }
-        }
-    }
-    judge_body(turn, &mut client.exchange, upstream) || moved
-}
-
-/// Judges the body of the answer. A fault leaves what was passed to be sent, then cuts the answer off.
-fn judge_body<I: Io>(
-    turn: &mut Turn<'_, I>,
-    exchange: &mut Exchange,
-    upstream: &mut Upstream<I::Socket>,
-) -> bool {
-    if exchange.upstream() != UpstreamState::Body || exchange.fault.is_some() {
-        return false;
-    }
-    let mut moved = false;
-    let leg = &mut upstream.leg;
-    if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
-        let Ok(judged) = exchange.response.judge(buf.pending_mut()) else {
-            exchange.fault = Some(What::BadResponse);
-            return true;
-        };
-        moved = judged.taken > 0;
-        buf.judged(judged.taken, judged.kept);
-        leg.tidy(turn.bufs);
-    }
-    if exchange.response.is_done() {
-        exchange.upstream_on(UpstreamEvent::End);
-        return true;
-    }
-    let unjudged = !leg.pending().is_empty();
-    if leg.failed {
-        exchange.fault = Some(leg.fault.unwrap_or(What::UpstreamReset));
-    } else if leg.ended && !(unjudged && moved) {
-        // Over TLS, the end of the stream is the end of the body only if the origin says so: anybody can cut a wire.
-        if exchange.response.end().is_err() || leg.truncated {
-            exchange.fault = Some(What::ResponseTruncated);
-        } else {
-            exchange.upstream_on(UpstreamEvent::End);
-        }
-    }
-    moved
-}
-
-/// Judges one head of the answer. `Ok(false)`: none is complete, or there is no room for it yet.
-fn judge_head<I: Io>(
-    turn: &mut Turn<'_, I>,
-    client: &mut Client<I::Socket>,
-    upstream: &mut Upstream<I::Socket>,
-) -> Result<bool, What> {
-    let Some(buf) = upstream.leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) else {
-        return if upstream.leg.failed {
-            Err(upstream.leg.fault.unwrap_or(What::UpstreamReset))
-        } else if upstream.leg.ended {
-            Err(if client.exchange.received { What::ResponseTruncated } else { What::NoResponse })
-        } else {
-            Ok(false)
-        };
-    };
-    let Some(len) = upstream.scan.response(buf.pending(), RESPONSE_HEAD_MAX)? else {
-        if upstream.leg.failed {
-            return Err(upstream.leg.fault.unwrap_or(What::UpstreamReset));
-        }
-        if upstream.leg.ended {
-            return Err(What::ResponseTruncated);
-        }
-        // What was received before this head has been sent or is an interim head, which is held elsewhere.
-        if upstream.leg.cramped || (!buf.has_room() && !turn.bufs.enlarge(buf)) {
-            return Err(What::Overloaded);
-        }
-        return Ok(false);
-    };
-    let mut space = header_space();
-    let response = head::parse_response(&buf.pending()[..len], &mut space)?;
-    let interim = (100..200).contains(&response.status);
-    let accepted = if interim {
-        interim_answer(turn, &mut client.exchange, &response, &buf.pending()[..len])?
-    } else {
-        final_answer(turn, client, &response, &buf.pending()[..len])?
-    };
-    if !accepted {
-        return Ok(false);
-    }
-    let lifetime = response.fields.keep_alive_timeout;
-    buf.judged(len, 0);
-    upstream.scan.reset();
-    if !interim {
-        upstream.expires = expiry(turn, lifetime);
-    }
-    Ok(true)
-}
-
-/// When a connection leaves the pool: a little before the origin said it would close it, else after the setting.
-fn expiry<I: Io>(turn: &Turn<'_, I>, lifetime_secs: Option<u32>) -> Now {
-    let own = turn.config.waits.of(Wait::UpstreamIdle);
-    turn.now
-        + lifetime_secs.map_or(own, |secs| {
-            let said = u64::from(secs) * 1000;
-            Millis(said - (said / 2).min(EXPIRY_MARGIN_MS)).min(LIFETIME_MAX)
-        })
-}
-
-/// Passes an interim answer on (RFC 9110 §15.2), never to an HTTP/1.0 client.
-fn interim_answer<I: Io>(
-    turn: &mut Turn<'_, I>,
-    exchange: &mut Exchange,
-    response: &Response<'_, '_>,
-    bytes: &[u8],
-) -> Result<bool, What> {
-    // Nobody asked to switch: Upgrade is not passed on.
-    if response.status == 101 || exchange.interims == INTERIMS_MAX {
-        return Err(What::BadResponse);
-    }
-    framing::response(response, exchange.ask.head)?;
-    if !exchange.ask.version10 {
-        let edits = Edits { connection: ConnectionField::None, unchunk: false };
-        if !turn.write_head(exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
-            return Ok(false);
-        }
-    }
-    exchange.interims += 1;
-    Ok(true)
-}
-
-/// Takes the final head: decides how the body ends and whether both connections live on.
-fn final_answer<I: Io>(
-    turn: &mut Turn<'_, I>,
-    client: &mut Client<I::Socket>,
-    response: &Response<'_, '_>,
-    bytes: &[u8],
-) -> Result<bool, What> {
-    let exchange = &mut client.exchange;
-    let body = framing::response(response, exchange.ask.head)?;
-    let unchunk = exchange.ask.version10 && body == Framing::Chunked;
-    let until_close = body == Framing::UntilClose;
-    // An answer before the end of the request: what follows the request cannot be told apart in time.
-    let early = exchange.client() != ClientState::Done;
-    let close = exchange.close
-        || !exchange.ask.keep_alive
-        || turn.draining
-        || until_close
-        || unchunk
-        || early
-        || turn.config.requests_max.is_some_and(|max| client.requests >= max);
-    let connection = match (close, exchange.ask.version10) {
-        (true, _) => ConnectionField::Close,
-        (false, true) => ConnectionField::KeepAlive,
-        (false, false) => ConnectionField::None,
-    };
-    // A 1.0 client must not see Transfer-Encoding, even where there is no body to unchunk (RFC 9112 §6.1).
-    let edits = Edits { connection, unchunk: exchange.ask.version10 };
-    if !turn.write_head(exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
-        return Ok(false);
-    }
-    exchange.close = close;
-    exchange.until_close = until_close || unchunk;
-    exchange.reusable = !until_close && response.keeps_alive();
-    exchange.response = Framer::new(body, unchunk);
-    exchange.upstream_on(UpstreamEvent::Answer);
-    turn.stats.time(Latency::FirstByte, turn.now.micros_since(exchange.asked));
-    Ok(true)
 }
 
 /// Sends the answer's head and the passed body bytes in one call.

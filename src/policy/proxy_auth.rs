@@ -299,7 +299,7 @@ mod tests {
         let file = "a:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nb:rqXexS6ZhobKA\nc\n:x\ne:$2y$04$short\nf:$apr1$x$y\ng:$6$a$b\n\
                     h:$2y$31$sEkrIxUCTE9IeAADJbTfZeEbPbFGyRJPcMwHjnHgQYXWGdJRNkSHa\nok:$apr1$b$1234567890123456789012\n\
                     ok:$apr1$b$1234567890123456789012";
-        let what = Users::parse(file, &[0; 32]).expect_err("nothing but bad lines").to_string();
+        let what = Users::parse(file, &[0; 32]).expect_err("nothing but bad lines");
         for part in [
             "line 1 gives a a {SHA} hash, which has no salt; write it anew with htpasswd -B",
             "line 2 gives b a password of crypt or in plain text",

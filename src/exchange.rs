@@ -6,6 +6,7 @@
 //!           Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
 //!                            |                 |             |
 //!                            +-----Abandon-----+----> Done   +--Linger--> Lingering
+//!                                                             +--Switch--> Tunnel
 //!
 //! upstream  Absent --Ask--> Wanted --Resolve--> Resolving
 //!                             |                   |
@@ -20,8 +21,10 @@
 //!                             +-------Open--------+-------+-------+--> Head --Answer--> Body --End--> Done
 //!                                                                       |                              |
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
+//!           Wanted --Verify--> Verifying --Pass--> Wanted   (a password, off the loop)
 //!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
-//!           any but Body and Done --Refuse--> Done
+//!           Connecting (CONNECT), Head (an upgrade) --Switch--> Tunnel   (both sides at once)
+//!           any but Body, Done and Tunnel --Refuse--> Done
 //! ```
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
@@ -33,9 +36,11 @@ use crate::http::framing::Framing;
 use crate::io::Addresses;
 use crate::key::Key;
 use crate::permits::Permit;
+use crate::policy::proxy_auth::Login;
 use crate::pool::Destination;
 use crate::time::Now;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Where the client's side of an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub enum ClientState {
     Done,
     /// The answer is out; what still arrives is dropped until the client closes.
     Lingering,
+    /// No requests any more: bytes go through as they are, until both ends have ended.
+    Tunnel,
 }
 
 /// What happens to the client's side.
@@ -71,12 +78,14 @@ pub enum ClientEvent {
     Renew,
     /// The exchange is over and the connection is to close.
     Linger,
+    /// The connection becomes a tunnel.
+    Switch,
 }
 
 impl ClientState {
     /// Every state.
     pub const ALL: &[Self] =
-        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering];
+        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering, Self::Tunnel];
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
@@ -87,6 +96,7 @@ impl ClientState {
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
             (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => Some(Self::Idle),
             (Self::Done, E::Linger) => Some(Self::Lingering),
+            (Self::Done, E::Switch) => Some(Self::Tunnel),
             _ => None,
         }
     }
@@ -94,8 +104,16 @@ impl ClientState {
 
 impl ClientEvent {
     /// Every event.
-    pub const ALL: &[Self] =
-        &[Self::Secure, Self::Begin, Self::Request, Self::End, Self::Abandon, Self::Renew, Self::Linger];
+    pub const ALL: &[Self] = &[
+        Self::Secure,
+        Self::Begin,
+        Self::Request,
+        Self::End,
+        Self::Abandon,
+        Self::Renew,
+        Self::Linger,
+        Self::Switch,
+    ];
 }
 
 /// Where the upstream side of an exchange stands.
@@ -105,6 +123,8 @@ pub enum UpstreamState {
     Absent,
     /// A request needs a connection.
     Wanted,
+    /// The client's password is being verified.
+    Verifying,
     /// The certificate of the target is being added to those we trust.
     Reloading,
     /// It waits for a permit.
@@ -121,6 +141,8 @@ pub enum UpstreamState {
     Body,
     /// The answer is complete: the origin's or our own.
     Done,
+    /// No answers any more: bytes go through as they are.
+    Tunnel,
 }
 
 /// What happens to the upstream side.
@@ -128,6 +150,10 @@ pub enum UpstreamState {
 pub enum UpstreamEvent {
     /// A request has a destination.
     Ask,
+    /// The client's password has to be verified first.
+    Verify,
+    /// It is right.
+    Pass,
     /// It asks for a reload instead of a connection.
     Reload,
     /// A pool limit is reached.
@@ -144,6 +170,8 @@ pub enum UpstreamEvent {
     Answer,
     /// The answer is complete.
     End,
+    /// The connection becomes a tunnel.
+    Switch,
     /// A reused connection failed and the request may be sent again.
     Retry,
     /// We answer ourselves.
@@ -157,6 +185,7 @@ impl UpstreamState {
     pub const ALL: &[Self] = &[
         Self::Absent,
         Self::Wanted,
+        Self::Verifying,
         Self::Reloading,
         Self::Queued,
         Self::Resolving,
@@ -165,18 +194,22 @@ impl UpstreamState {
         Self::Head,
         Self::Body,
         Self::Done,
+        Self::Tunnel,
     ];
 
     /// Whether the head of a final answer has been decided.
     pub const fn has_answer(self) -> bool {
-        matches!(self, Self::Body | Self::Done)
+        matches!(self, Self::Body | Self::Done | Self::Tunnel)
     }
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;
         match (self, event) {
-            (Self::Absent, E::Ask) | (Self::Head, E::Retry) => Some(Self::Wanted),
+            (Self::Absent, E::Ask) | (Self::Head, E::Retry) | (Self::Verifying, E::Pass) => {
+                Some(Self::Wanted)
+            }
+            (Self::Wanted, E::Verify) => Some(Self::Verifying),
             (Self::Wanted, E::Reload) => Some(Self::Reloading),
             (Self::Wanted, E::Resolve) => Some(Self::Resolving),
             (Self::Wanted | Self::Resolving, E::Queue) => Some(Self::Queued),
@@ -189,6 +222,7 @@ impl UpstreamState {
             }
             (Self::Head, E::Answer) => Some(Self::Body),
             (Self::Body, E::End) => Some(Self::Done),
+            (Self::Connecting | Self::Head, E::Switch) => Some(Self::Tunnel),
             // Once an answer has begun there is no other.
             (state, E::Refuse) if !state.has_answer() => Some(Self::Done),
             (Self::Done, E::Renew) => Some(Self::Absent),
@@ -201,6 +235,8 @@ impl UpstreamEvent {
     /// Every event.
     pub const ALL: &[Self] = &[
         Self::Ask,
+        Self::Verify,
+        Self::Pass,
         Self::Reload,
         Self::Queue,
         Self::Resolve,
@@ -209,6 +245,7 @@ impl UpstreamEvent {
         Self::Open,
         Self::Answer,
         Self::End,
+        Self::Switch,
         Self::Retry,
         Self::Refuse,
         Self::Renew,
@@ -228,8 +265,12 @@ pub struct Ask {
     pub json: bool,
     /// The client may be waiting for 100 (Continue) before it sends its body.
     pub expects: bool,
-    /// The method may be repeated without another effect (RFC 9110 §9.2.2).
+    /// The request may be repeated without another effect (RFC 9110 §9.2.2).
     pub idempotent: bool,
+    /// CONNECT: a tunnel is asked for.
+    pub connect: bool,
+    /// The origin was asked to switch protocols, which makes a tunnel of the connections.
+    pub upgrade: bool,
 }
 
 /// The connection attempts of one exchange.
@@ -245,6 +286,24 @@ pub struct Dial {
     pub fault: What,
     /// A resumed session was about a certificate that does not pass any more, so the address was dialled anew.
     pub anew: bool,
+}
+
+/// One way through a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Bytes sent on.
+    pub bytes: u64,
+    /// The end was passed on as well.
+    pub ended: bool,
+}
+
+/// A tunnel: what went through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// From the client to the target.
+    pub up: Way,
+    /// From the target to the client.
+    pub down: Way,
 }
 
 /// What the legacy's error text needs of the request (`proxy.error.compat`).
@@ -275,6 +334,8 @@ pub struct Exchange {
     pub answer: Option<Lease>,
     /// The connection that serves it.
     pub link: Option<Key>,
+    /// The credential that is to be verified first.
+    pub login: Option<Arc<Login>>,
     /// It asks for a reload (`x-reload-httpclient`), not for an answer of the target.
     pub reload: bool,
     /// The client's connection closes after the answer.
@@ -315,6 +376,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// What went through, once it is a tunnel.
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 impl Default for Exchange {
@@ -329,6 +392,7 @@ impl Default for Exchange {
             forward: None,
             answer: None,
             link: None,
+            login: None,
             reload: false,
             close: false,
             unread: false,
@@ -349,6 +413,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            tunnel: None,
         }
     }
 }
@@ -442,6 +507,7 @@ Body End Done
 Body Abandon Done
 Done Renew Idle
 Done Linger Lingering
+Done Switch Tunnel
 ";
         assert_eq!(table(ClientState::ALL, ClientEvent::ALL, ClientState::on), golden);
     }
@@ -451,12 +517,15 @@ Done Linger Lingering
         let golden = "\
 Absent Ask Wanted
 Absent Refuse Done
+Wanted Verify Verifying
 Wanted Reload Reloading
 Wanted Queue Queued
 Wanted Resolve Resolving
 Wanted Dial Connecting
 Wanted Open Head
 Wanted Refuse Done
+Verifying Pass Wanted
+Verifying Refuse Done
 Reloading Refuse Done
 Queued Dial Connecting
 Queued Open Head
@@ -468,11 +537,13 @@ Resolving Refuse Done
 Connecting Dial Connecting
 Connecting Shake Handshake
 Connecting Open Head
+Connecting Switch Tunnel
 Connecting Refuse Done
 Handshake Dial Connecting
 Handshake Open Head
 Handshake Refuse Done
 Head Answer Body
+Head Switch Tunnel
 Head Retry Wanted
 Head Refuse Done
 Body End Done

@@ -111,8 +111,18 @@ faults! {
     ReloadShell: Proxy 500 "reload_failed" "the command of server.ssl.reloadShell failed, so the trust store is as it was";
     /// Anything else that kept a certificate from being added to the trust store.
     ReloadFailed: Proxy 500 "reload_failed" "the certificate was not added to the trust store; the log of the proxy says why";
-    /// CONNECT, which this build does not serve.
-    ConnectOff: Policy 405 "connect_off" "CONNECT is not served; name the target in x-target-host";
+    /// CONNECT while it is off.
+    ConnectOff: Policy 405 "connect_off" "CONNECT is off (proxy.forward.forms); name the target in x-target-host";
+    /// CONNECT to a port that is not meant for it.
+    ConnectPort: Policy 403 "connect_port" "CONNECT may not reach this port (proxy.connect.ports)";
+    /// No credential that `proxy.auth.file` could know.
+    ProxyAuth: Policy 407 "proxy_auth" "the proxy wants a user name and a password (proxy.auth.file)";
+    /// A wrong name or password.
+    ProxyAuthWrong: Policy 407 "proxy_auth" "the user name or the password is wrong (proxy.auth.file)";
+    /// More passwords wait to be verified than may.
+    AuthBusy: Policy 503 "auth_busy" "too many passwords wait to be verified";
+    /// A request names its target in a way that is off.
+    FormOff: Policy 403 "form_off" "requests may not name their target like this (proxy.forward.forms)";
 
     /// An http target while `proxy.ssl.client.enabled=true`.
     HttpsOnly: Policy 403 "https_only" "only https targets are allowed (proxy.ssl.client.enabled)";
@@ -208,7 +218,7 @@ impl What {
     pub const fn closes(self) -> bool {
         match self.row().0 {
             Blame::Client => !matches!(self, Self::BadTarget),
-            Blame::Policy => matches!(self, Self::ClientDenied | Self::ConnectOff),
+            Blame::Policy => matches!(self, Self::ClientDenied),
             Blame::Upstream => false,
             Blame::Proxy => true,
         }
@@ -230,6 +240,8 @@ impl What {
                 }
                 _ => Level::Warn,
             },
+            // Most clients ask without a password first.
+            Blame::Policy if matches!(self, Self::ProxyAuth) => Level::Info,
             Blame::Policy | Blame::Upstream => Level::Warn,
             Blame::Proxy => Level::Error,
         }
@@ -251,7 +263,7 @@ mod tests {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
             assert!(
-                [400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
+                [400, 403, 405, 407, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
                 "{what:?}"
             );
         }

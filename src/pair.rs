@@ -85,10 +85,12 @@ impl<S> Client<S> {
             ClientState::Idle => return Wait::Idle,
             ClientState::Head => return Wait::Head,
             ClientState::Lingering => return Wait::Linger,
+            ClientState::Tunnel => return Wait::Tunnel,
             ClientState::Body | ClientState::Done => {}
         }
         match self.exchange.upstream() {
             UpstreamState::Queued => return Wait::Queue,
+            UpstreamState::Verifying => return Wait::Verify,
             UpstreamState::Reloading => return Wait::Reload,
             UpstreamState::Resolving | UpstreamState::Connecting => return Wait::Connect,
             UpstreamState::Handshake => return Wait::UpstreamHandshake,
@@ -96,7 +98,8 @@ impl<S> Client<S> {
             | UpstreamState::Wanted
             | UpstreamState::Head
             | UpstreamState::Body
-            | UpstreamState::Done => {}
+            | UpstreamState::Done
+            | UpstreamState::Tunnel => {}
         }
         if self.has_answer_to_send(upstream) {
             Wait::ClientSend
@@ -179,4 +182,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 320);
+const _: () = assert!(size_of::<Client<u32>>() <= 328);

@@ -4,15 +4,18 @@ pub mod current;
 pub mod mailbox;
 pub mod maxima;
 mod seat;
+pub mod verifier;
 
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::{Config, Kind, Listener};
 use crate::listener;
+use crate::logging::Lines;
 use crate::permits::Permits;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
 use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
+use crate::server::verifier::Verifier;
 use crate::setting::{Setting, Source};
 use crate::stats::{Counter, Report, Stats};
 use crate::time::Millis;
@@ -113,6 +116,7 @@ impl Server {
                 ..Listener::plain(Kind::Forward)
             }],
             targets: Arc::clone(&credentials.targets),
+            users: credentials.users.clone(),
             validates: source.value(&VALIDATE_CERTIFICATE)?,
             ..Config::from(source, maxima.limits)?
         });
@@ -139,6 +143,7 @@ impl Server {
             mailboxes,
             stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
             desk: Arc::default(),
+            verifier: Arc::new(Verifier::start().map_err(|error| cannot("the verifier", error))?),
             own: own.into(),
         };
         let board = Arc::new(Board {
@@ -194,7 +199,8 @@ impl Server {
     pub fn report(&self) -> String {
         let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
-        Report(&stats).to_string() + &self.board.report(now)
+        let dropped = format!("log_lines_dropped {}\n", Lines::dropped_in_all());
+        Report(&stats).to_string() + &dropped + &self.board.report(now)
     }
 
     /// A number, summed over all workers.

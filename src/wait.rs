@@ -76,12 +76,18 @@ waits! {
     /// For the TLS handshake with an origin.
     UpstreamHandshake UPSTREAM_HANDSHAKE "proxy.ssl.client.handshakeTimeout" "30" seconds &[],
         Some(What::TlsTimeout), UpstreamHandshakeTimeouts "Longest TLS handshake with a target (seconds; 0 or -1 = none).";
+    /// For a password to be verified.
+    Verify VERIFY "proxy.auth.timeout" "10s" timeout &[],
+        Some(What::AuthBusy), VerifyTimeouts "Longest wait for a password to be verified by `proxy.auth.file` (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For a reload that the request asks for.
     Reload RELOAD "proxy.reload.timeout" "60s" timeout &[],
         Some(What::ReloadFailed), ReloadTimeouts "Longest reload by `x-reload-httpclient`: connection, handshake and the command of `server.ssl.reloadShell` together, which is then killed and the trust store restored (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the origin to send more, or to read more.
     Response RESPONSE "proxy.ssl.client.socketTimeout" "60" seconds &[],
         Some(What::ReadTimeout), ReadTimeouts "Longest pause of a target that sends its answer or reads the request (seconds; 0 or -1 = none).";
+    /// For a byte in either direction of a tunnel.
+    Tunnel TUNNEL_IDLE "proxy.tunnel.idle-timeout" "5m" timeout &[],
+        None, TunnelTimeouts "How long a tunnel (CONNECT, WebSocket) may stay without a byte in either direction (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the next exchange of a pooled connection.
     UpstreamIdle UPSTREAM_IDLE "proxy.httpclient.idle-timeout" "30s" timeout &[],
         None, IdleExpired "How long a connection to a target stays pooled when its Keep-Alive header names no time of its own (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";

@@ -67,6 +67,9 @@ macro_rules! files {
 }
 
 files! {
+    absolute
+    auth
+    connect
     forwarding
     bad_answers
     failures
@@ -77,6 +80,7 @@ files! {
     refused_bodies
     refused_heads
     target
+    upgrade
 }
 
 #[test]

@@ -175,6 +175,8 @@ pub struct Fields<'b> {
     pub host: Seen<'b>,
     /// The first `x-target-host`; `None` when it is missing or blank.
     pub target_host: Option<&'b [u8]>,
+    /// `Proxy-Authorization`.
+    pub proxy_authorization: Seen<'b>,
     /// `Content-Length`, unjudged.
     pub content_length: Seen<'b>,
     /// `Transfer-Encoding`, unjudged.
@@ -183,6 +185,8 @@ pub struct Fields<'b> {
     pub close: bool,
     /// `Connection: keep-alive`.
     pub keep_alive: bool,
+    /// `Connection` says upgrade, and the one `Upgrade` names protocols that may be switched to.
+    pub upgrade: bool,
     /// `Connection` names something else: header lines that end at the next hop.
     pub nominates: bool,
     /// `Expect: 100-continue`.
@@ -204,10 +208,12 @@ impl<'b> Fields<'b> {
         let mut fields = Self {
             host: Seen::Never,
             target_host: None,
+            proxy_authorization: Seen::Never,
             content_length: Seen::Never,
             transfer_encoding: Seen::Never,
             close: false,
             keep_alive: false,
+            upgrade: false,
             nominates: false,
             expect_continue: false,
             reload: false,
@@ -216,6 +222,7 @@ impl<'b> Fields<'b> {
             kinds: [Kind::Other; HEADERS_MAX],
         };
         let mut options = 0;
+        let (mut asks_upgrade, mut protocols) = (false, Seen::Never);
         for (header, slot) in headers.iter().zip(&mut fields.kinds) {
             let kind = Kind::of(header.name.as_bytes());
             *slot = kind;
@@ -226,6 +233,8 @@ impl<'b> Fields<'b> {
                     fields.target_host.get_or_insert(header.value);
                 }
                 Kind::Reload => fields.reload |= header.value.eq_ignore_ascii_case(b"true"),
+                Kind::ProxyAuthorization => fields.proxy_authorization.note(header.value),
+                Kind::Upgrade => protocols.note(header.value),
                 Kind::ContentLength => fields.content_length.note(header.value),
                 Kind::TransferEncoding => fields.transfer_encoding.note(header.value),
                 Kind::Connection => {
@@ -237,6 +246,7 @@ impl<'b> Fields<'b> {
                             fields.keep_alive = true;
                         } else {
                             fields.nominates = true;
+                            asks_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                         }
                     }
                 }
@@ -246,6 +256,7 @@ impl<'b> Fields<'b> {
             }
         }
         fields.target_host = fields.target_host.filter(|value| !value.is_empty());
+        fields.upgrade = asks_upgrade && matches!(protocols, Seen::Once(value) if header::may_upgrade(value));
         (options <= HEADERS_MAX).then_some(fields)
     }
 }

@@ -68,6 +68,7 @@ pub fn reply(what: What, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     .ok()?;
     match status {
         405 => pen.put(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")?,
+        407 => pen.put(b"Proxy-Authenticate: Basic realm=\"apim-proxy\"\r\n")?,
         503 => write!(pen, "Retry-After: {RETRY_AFTER_S}\r\n").ok()?,
         _ => {}
     }
@@ -99,6 +100,14 @@ pub fn reloaded(ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     Some(pen.len())
 }
 
+/// Writes the answer to a CONNECT whose tunnel is open (RFC 9110 §9.3.6: without framing fields); the length, or `None` if
+/// `out` is too small.
+pub fn established(out: &mut [u8]) -> Option<usize> {
+    let mut pen = Pen::new(out);
+    pen.put(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    Some(pen.len())
+}
+
 fn body(what: What, compat: Option<Compat<'_>>, json: bool) -> Pieces<'_> {
     let (code, sentence) = (what.code().as_bytes(), what.sentence().as_bytes());
     match compat {
@@ -116,6 +125,7 @@ const fn reason(status: u16) -> &'static str {
         400 => "Bad Request",
         403 => "Forbidden",
         405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         414 => "URI Too Long",
         431 => "Request Header Fields Too Large",

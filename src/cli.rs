@@ -16,6 +16,8 @@ pub enum Command {
     Demo(Arguments),
     /// Print the settings table in Markdown.
     Settings,
+    /// Print a list of targets from these logs; `-` is standard input.
+    Learn(Vec<String>),
     /// Print what a key or trust store holds.
     KeystoreList(StoreFile),
     /// Print [`USAGE`].
@@ -69,6 +71,7 @@ Usage:
   apim-proxy check [FILE] [--key=value ...]   print the effective configuration and every problem; exit 0 or 1
   apim-proxy demo [--key=value ...]           serve beside an embedded origin and show one request through both
   apim-proxy settings                         print every setting as a Markdown table
+  apim-proxy learn LOG...                     print a proxy.target.allow for what proxy.target.mode=report has logged (-: standard input)
   apim-proxy keystore list FILE [--password=PASSWORD]
                                               print what a JKS, PKCS12 or PEM file holds: names, dates, SHA-256
   apim-proxy --help | --version
@@ -111,6 +114,9 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse>
     if words.next_if(|word| word == "keystore").is_some() {
         return keystore(words);
     }
+    if words.next_if(|word| word == "learn").is_some() {
+        return learn(words);
+    }
     let mut command: Option<String> = None;
     let mut arguments = Arguments::default();
     while let Some(word) = words.next() {
@@ -137,6 +143,17 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse>
         ("settings", None) => Ok(Command::Settings),
         ("help", None) => Ok(Command::Help),
         (command, file) => Err(Misuse(format!("{command} takes no file ({})", file.unwrap_or_default()))),
+    }
+}
+
+/// Parses what follows `learn`.
+fn learn(words: impl Iterator<Item = String>) -> Result<Command, Misuse> {
+    let logs: Vec<String> = words.collect();
+    match logs.iter().find(|word| word.starts_with('-') && *word != "-") {
+        Some(word) if word == "-h" || word == "--help" => Ok(Command::Help),
+        Some(word) => Err(Misuse(format!("unknown option {word}"))),
+        None if logs.is_empty() => Err(Misuse("learn lacks its logs".to_owned())),
+        None => Ok(Command::Learn(logs)),
     }
 }
 
@@ -254,6 +271,8 @@ mod tests {
         assert_eq!(parsed("-V"), Ok(Command::Version));
         assert_eq!(parsed("settings"), Ok(Command::Settings));
         assert_eq!(parsed("demo"), Ok(Command::Demo(Arguments::default())));
+        assert_eq!(parsed("learn a.log -"), Ok(Command::Learn(vec!["a.log".into(), "-".into()])));
+        assert_eq!(parsed("learn a.log -h"), Ok(Command::Help));
     }
 
     #[test]
@@ -274,6 +293,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named() {
         for (line, what) in [
+            ("learn", "learn lacks its logs"),
+            ("learn --all a.log", "unknown option --all"),
             ("keystore", "keystore lacks its command: list"),
             ("keystore list", "keystore list lacks its file"),
             ("keystore a.jks", "keystore does not understand a.jks"),

@@ -3,7 +3,7 @@
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
-use crate::policy::egress::{Egress, TARGET_ALLOW};
+use crate::policy::egress::Egress;
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
@@ -99,7 +99,7 @@ pub struct Config {
     /// Who may enter.
     pub client_address: ClientAddress,
     /// Where they may go.
-    pub egress: Egress,
+    pub egress: Arc<Egress>,
     /// Who may have certificates trusted.
     pub reload_clients: ReloadClients,
     /// Scheme of a target that names none.
@@ -134,7 +134,7 @@ impl Config {
             head_max: source.value(&HEAD_BYTES_MAX)?,
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
-            egress: source.value(&TARGET_ALLOW)?,
+            egress: Egress::from(source).map(Arc::new).map_err(|(key, what)| format!("{key} {what}"))?,
             reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },
             compat: source.value(&ERROR_COMPAT)?,

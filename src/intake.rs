@@ -1,5 +1,6 @@
 //! What comes in from a client: the verdict on a request's head, its body, and our own answers.
 
+use crate::decisions::Decision;
 use crate::engine::DISCARD_MAX;
 use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
 use crate::fault::What;
@@ -11,7 +12,9 @@ use crate::http::rewrite::{self, ConnectionField};
 use crate::http::target::{self, Form, Scheme, Target};
 use crate::io::Io;
 use crate::pair::Client;
-use crate::pool::Destination;
+use crate::policy::egress::Egress;
+use crate::policy::groups::GroupNumber;
+use crate::pool::{Asker, Destination};
 use crate::stats::Counter;
 use crate::turn::Turn;
 use std::rc::Rc;
@@ -140,10 +143,17 @@ fn forward<I: Io>(
     bytes: &[u8],
 ) -> Result<(), What> {
     let exchange = &mut client.exchange;
-    let destination = find_destination(turn, request, form)?;
+    let destination = find_destination(turn, client.group, request, form)?;
     turn.pool.enter(destination.origin);
     // The log names it, whatever becomes of the request.
     exchange.destination = Some(Rc::clone(&destination));
+    if let Some(ground) = destination.barred {
+        let (group, target) = (client.group, &destination.target);
+        let decision = Decision { client: client.address, group, target, address: None, ground };
+        if turn.decisions.denies(&turn.config.egress, &decision, turn.now, turn.stats) {
+            return Err(Egress::what(ground));
+        }
+    }
     if request.fields.reload {
         turn.config.reload_clients.judge(client.address, request.headers)?;
         if !turn.config.validates {
@@ -181,6 +191,7 @@ fn forward<I: Io>(
 /// Where the request asks to go, if that is something we do.
 fn find_destination<I: Io>(
     turn: &mut Turn<'_, I>,
+    group: GroupNumber,
     request: &Request<'_, '_>,
     form: &Form<'_>,
 ) -> Result<Rc<Destination>, What> {
@@ -191,10 +202,11 @@ fn find_destination<I: Io>(
         return Err(What::ConnectOff);
     }
     let target = request.fields.target_host.filter(|value| !value.is_empty()).ok_or(What::TargetMissing)?;
+    let asker = Asker::Client(group);
     if request.fields.reload {
-        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, &turn.config.targets);
+        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, asker, turn.config);
     }
-    turn.pool.destination(target, turn.config.default_scheme, &turn.config.targets)
+    turn.pool.destination(target, turn.config.default_scheme, asker, turn.config)
 }
 
 /// Judges the body as far as it has arrived; a refused request's body is dropped.

@@ -3,6 +3,7 @@
 
 use crate::fault::What;
 use crate::key::{Key, Side};
+use crate::policy::groups::GroupNumber;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub struct ReloadAsk {
     pub port: u16,
     /// Who asks, for the log.
     pub client: IpAddr,
+    /// Its group, for the egress policy.
+    pub group: GroupNumber,
 }
 
 /// The world as the worker sees it.

@@ -28,6 +28,7 @@ pub mod policy;
 
 pub mod answer;
 pub mod deadline;
+pub mod decisions;
 pub mod dial;
 pub mod engine;
 pub mod exchange;
@@ -52,6 +53,7 @@ pub mod config;
 pub mod credentials;
 pub mod demo;
 pub mod keystore;
+pub mod learn;
 pub mod listener;
 pub mod logging;
 pub mod net;

@@ -3,6 +3,10 @@
 pub mod address_rule;
 pub mod client_address;
 pub mod egress;
+pub mod groups;
 pub mod header_filter;
 pub mod reload_clients;
+pub mod standing;
+pub mod subject_rule;
+pub mod target_rule;
 pub mod targets;

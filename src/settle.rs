@@ -5,7 +5,7 @@ use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
 use crate::key::Key;
-use crate::permits::NextUse;
+use crate::permits::{NextUse, Permit};
 use crate::pump::{self, Ending};
 use crate::stats::{Counter, Latency};
 use crate::worker::Worker;
@@ -122,6 +122,7 @@ impl<I: Io> Worker<I> {
         }
         upstream.client = None;
         upstream.since = self.now;
+        let origin = upstream.origin;
         if upstream.permit.is_wanted() {
             match upstream.permit.next_use(self.id) {
                 NextUse::Keep => {}
@@ -131,20 +132,29 @@ impl<I: Io> Worker<I> {
                 }
                 NextUse::Serve(key) => {
                     if self.state_of(key) == Some(UpstreamState::Queued) {
-                        self.attach(key, link);
+                        if self.is_for(key, origin) {
+                            self.attach(key, link);
+                        } else if let Some(permit) = self.close_upstream(link) {
+                            self.dial_under(key, permit);
+                        }
                         self.drive_again(key);
                         return;
                     }
                 }
             }
         }
-        let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        let origin = upstream.origin;
         self.pool.put(origin, link);
         self.arm_upstream(link);
         if self.pool.has_waiting(origin) {
             self.vacancies.push(origin);
         }
+    }
+
+    /// Whether the exchange of `key` may use connections of `origin`: one of the same route may be another group's, or
+    /// older than its retirement.
+    fn is_for(&self, key: Key, origin: Key) -> bool {
+        let destination = self.clients.at(key).and_then(|client| client.exchange.destination.as_ref());
+        destination.is_some_and(|destination| destination.origin == origin)
     }
 
     /// Takes the connection away from an exchange that we answer ourselves.
@@ -156,15 +166,20 @@ impl<I: Io> Worker<I> {
 
     /// Closes a connection that is not in the pool and returns its permit.
     pub(crate) fn drop_upstream(&mut self, link: Key) {
-        if let Some(mut upstream) = self.upstreams.remove(link) {
-            upstream.leg.farewell(&mut self.io, &mut self.bufs);
-            upstream.leg.empty(&mut self.bufs);
-            if upstream.shaking {
-                self.pool.end_handshake(upstream.origin);
-                self.vacancies.push(upstream.origin);
-            }
-            self.pool.leave(upstream.origin);
+        drop(self.close_upstream(link));
+    }
+
+    /// Closes a connection that is not in the pool; its permit is the caller's.
+    fn close_upstream(&mut self, link: Key) -> Option<Permit> {
+        let mut upstream = self.upstreams.remove(link)?;
+        upstream.leg.farewell(&mut self.io, &mut self.bufs);
+        upstream.leg.empty(&mut self.bufs);
+        if upstream.shaking {
+            self.pool.end_handshake(upstream.origin);
+            self.vacancies.push(upstream.origin);
         }
+        self.pool.leave(upstream.origin);
+        Some(upstream.permit)
     }
 
     /// The client's connection is over, whatever its exchange was doing.

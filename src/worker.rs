@@ -4,6 +4,7 @@
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
 use crate::buf::BufPool;
+use crate::decisions::Decisions;
 use crate::engine::Config;
 use crate::exchange::{ClientEvent, ClientState, UpstreamState};
 use crate::fault::What;
@@ -41,6 +42,7 @@ macro_rules! turn_of {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
+            decisions: &mut $worker.decisions,
             config: &$worker.config,
             stats: &$worker.stats,
             now: $worker.now,
@@ -76,6 +78,8 @@ pub struct Worker<I: Io> {
     due: Vec<u64>,
     /// What the log was told of failed handshakes.
     pub(crate) told: Told,
+    /// What it was told of the egress policy.
+    pub(crate) decisions: Decisions,
     /// Clients that may not enter and speak TLS.
     pub(crate) strangers: usize,
     pub(crate) now: Now,
@@ -117,7 +121,8 @@ impl<I: Io> Worker<I> {
             greeting: VecDeque::new(),
             vacancies: Vec::new(),
             due: Vec::new(),
-            told: Told::default(),
+            told: Told::of("failed handshakes of clients"),
+            decisions: Decisions::default(),
             strangers: 0,
             now,
             draining: false,
@@ -189,6 +194,7 @@ impl<I: Io> Worker<I> {
         let secure = session.map(|session| Box::new(Secure::new(session)));
         let mut client = Client::new(socket, secure, listener, address, self.now);
         client.denied = denied;
+        client.enter_group(&self.config.egress.groups);
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
             self.stats.count(Counter::Rejected);
             return Ok(());
@@ -377,17 +383,31 @@ impl<I: Io> Worker<I> {
         self.drop_idle(upstream);
     }
 
-    /// From the next turn on this configuration counts. With other certificates or profiles, no connection to a target
-    /// that was made with the old ones is used again.
+    /// From the next turn on this configuration counts. With other certificates, profiles or another egress policy, no
+    /// connection to a target that was made with the old ones is used again.
     pub fn reload(&mut self, config: Arc<Config>) {
-        let retires = !Arc::ptr_eq(&self.config.targets, &config.targets);
+        let regroups = self.config.egress != config.egress;
+        let retires = regroups || !Arc::ptr_eq(&self.config.targets, &config.targets);
         self.config = config;
+        if regroups {
+            self.regroup();
+        }
         if retires {
             let idle: Vec<Key> = self.pool.idle().collect();
             for upstream in idle {
                 self.drop_idle(upstream);
             }
             self.pool.retire();
+        }
+    }
+
+    /// The groups have changed.
+    fn regroup(&mut self) {
+        let keys: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(client) = self.clients.at_mut(key) {
+                client.enter_group(&self.config.egress.groups);
+            }
         }
     }
 

@@ -122,6 +122,30 @@ impl Pool {
             return Ok(Rc::clone(known));
         }
         let target = Target::parse(text, default_scheme)?;
+        let destination = self.lead_to(target, asker, config);
+        if text.len() <= TEXT_BYTES_MAX {
+            let at = asker.number();
+            self.targets.resize_with(self.targets.len().max(at + 1), HashMap::new);
+            self.targets[at].insert(text.into(), Rc::clone(&destination));
+            self.remembered += 1;
+        }
+        Ok(destination)
+    }
+
+    /// Where a CONNECT to `authority` leads: connections to it are nobody else's, so it has a route of its own.
+    ///
+    /// # Errors
+    /// [`What::BadRequestLine`].
+    pub fn tunnel(
+        &mut self,
+        authority: &[u8],
+        asker: Asker,
+        config: &Config,
+    ) -> Result<Rc<Destination>, What> {
+        Target::of_tunnel(authority).map(|target| self.lead_to(target, asker, config))
+    }
+
+    fn lead_to(&mut self, target: Target, asker: Asker, config: &Config) -> Rc<Destination> {
         if self.remembered >= TARGETS_MAX || self.origins.len() >= self.origins_max {
             self.forget();
         }
@@ -132,14 +156,7 @@ impl Pool {
             Asker::Client(group) => config.egress.judge_name(group, &target.host, target.port).err(),
             Asker::Route => None,
         };
-        let destination = Rc::new(Destination { target, route, profile, asker, barred, origin });
-        if text.len() <= TEXT_BYTES_MAX {
-            let at = asker.number();
-            self.targets.resize_with(self.targets.len().max(at + 1), HashMap::new);
-            self.targets[at].insert(text.into(), Rc::clone(&destination));
-            self.remembered += 1;
-        }
-        Ok(destination)
+        Rc::new(Destination { target, route, profile, asker, barred, origin })
     }
 
     fn intern(&mut self, route: &Arc<str>, profile: usize, asker: Asker) -> Key {

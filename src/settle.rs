@@ -5,6 +5,7 @@ use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
 use crate::key::Key;
+use crate::pair::Upstream;
 use crate::permits::{NextUse, Permit};
 use crate::pump::{self, Ending};
 use crate::stats::{Counter, Latency};
@@ -134,7 +135,7 @@ impl<I: Io> Worker<I> {
                     if self.state_of(key) == Some(UpstreamState::Queued) {
                         if self.is_for(key, origin) {
                             self.attach(key, link);
-                        } else if let Some(permit) = self.close_upstream(link) {
+                        } else if let Some(permit) = self.close_upstream(link, Ending::Plain) {
                             self.dial_under(key, permit);
                         }
                         self.drive_again(key);
@@ -166,28 +167,45 @@ impl<I: Io> Worker<I> {
 
     /// Closes a connection that is not in the pool and returns its permit.
     pub(crate) fn drop_upstream(&mut self, link: Key) {
-        drop(self.close_upstream(link));
+        drop(self.close_upstream(link, Ending::Plain));
     }
 
     /// Closes a connection that is not in the pool; its permit is the caller's.
-    fn close_upstream(&mut self, link: Key) -> Option<Permit> {
+    fn close_upstream(&mut self, link: Key, ending: Ending) -> Option<Permit> {
         let mut upstream = self.upstreams.remove(link)?;
-        upstream.leg.farewell(&mut self.io, &mut self.bufs);
+        if ending == Ending::Plain {
+            upstream.leg.farewell(&mut self.io, &mut self.bufs);
+        }
         upstream.leg.empty(&mut self.bufs);
         if upstream.shaking {
             self.pool.end_handshake(upstream.origin);
             self.vacancies.push(upstream.origin);
         }
         self.pool.leave(upstream.origin);
-        Some(upstream.permit)
+        let Upstream { leg, permit, .. } = upstream;
+        if ending == Ending::Reset {
+            self.io.reset(leg.socket);
+        }
+        Some(permit)
     }
 
     /// The client's connection is over, whatever its exchange was doing.
     pub(crate) fn close(&mut self, key: Key, ending: Ending) {
-        self.drop_link(key);
         if let Some(client) = self.clients.at_mut(key) {
             let exchange = &mut client.exchange;
-            if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
+            let is_tunnel = exchange.client() == ClientState::Tunnel;
+            if let Some(link) = exchange.link.take() {
+                // Only a tunnel breaks off both ways: elsewhere the target has nothing to learn from it.
+                drop(self.close_upstream(link, if is_tunnel { ending } else { Ending::Plain }));
+            }
+        }
+        if let Some(client) = self.clients.at_mut(key) {
+            let exchange = &mut client.exchange;
+            if exchange.client() == ClientState::Tunnel && exchange.fault.is_none() {
+                // It has served its time.
+            } else if exchange.upstream() != UpstreamState::Absent
+                && exchange.client() != ClientState::Lingering
+            {
                 if exchange.fault.is_none() {
                     exchange.fault = Some(What::ClientGone);
                     self.stats.count(Counter::ClientGone);

@@ -330,6 +330,12 @@ impl<I: Io> Worker<I> {
         intake::refuse(&mut turn_of!(self), client, what);
     }
 
+    /// Tells the client `key` that its CONNECT has succeeded; the caller drives it.
+    pub(crate) fn establish(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        intake::establish(&mut turn_of!(self), client);
+    }
+
     /// Tells the client `key` that its reload has succeeded; the caller drives it.
     pub(crate) fn confirm(&mut self, key: Key) {
         let Some(client) = self.clients.at_mut(key) else { return };

@@ -271,12 +271,14 @@ fn protection_this_build_lacks_ends_the_start() {
         ("proxy.targets[0].key-alias=a", "proxy.targets[0].match is missing:"),
         ("proxy.ip.trusted-proxies=10.0.0.0/8", "proxy.ip.trusted-proxies=10.0.0.0/8 is refused:"),
         ("proxy.protocol=on", "proxy.protocol=on is refused:"),
-        ("proxy.target.deny=*", "proxy.target.deny=* is refused:"),
-        ("proxy.target.default=deny", "proxy.target.default=deny is refused:"),
-        ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is refused:"),
+        ("proxy.target.deny=a:0", "proxy.target.deny=a:0 has the item"),
+        ("proxy.target.default=never", "proxy.target.default=never is not one of"),
+        ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is for nobody;"),
+        ("proxy.groups[0].name=a", "proxy.groups[0].name=a names no client;"),
         ("proxy.targets[0].match=a:0", "proxy.targets[0].match=a:0 is not a host,"),
         ("proxy.reverse.ssl.port=443", "proxy.reverse.ssl.port=443 is refused:"),
-        ("proxy.forward.forms=connect", "proxy.forward.forms=connect leaves out header,"),
+        ("proxy.forward.forms=headers", "proxy.forward.forms=headers is not a list of"),
+        ("proxy.connect.ports=9-8", "proxy.connect.ports=9-8 has the item"),
         (
             "proxy.ip.allow=10.0.0.1\nserver.forward-headers-strategy=native",
             "server.forward-headers-strategy=native asks",
@@ -305,7 +307,7 @@ fn the_same_keys_at_their_defaults_start() {
     let effective = app.load("");
     assert_eq!(app.problems(&effective), [""; 0]);
     let waiting: Vec<&str> = effective.not_active_yet().collect();
-    assert_eq!(waiting, ["management.server.port", "proxy.forward.forms", "server.forward-headers-strategy"]);
+    assert_eq!(waiting, ["management.server.port", "server.forward-headers-strategy"]);
 }
 
 #[test]
@@ -465,6 +467,28 @@ fn the_banner_names_maxima_risks_and_what_waits() {
 }
 
 #[test]
+fn the_banner_says_when_anybody_may_use_the_forms_that_everybody_knows() {
+    let remark = |text: &str| {
+        let app = Installation::with(text);
+        let lines = banner::banner(vec![], "", &app.load(""), &Credentials::default());
+        lines.into_iter().find(|line| line.starts_with("risk: proxy.forward.forms"))
+    };
+    for (forms, which) in [
+        ("header,absolute,connect", "absolute and connect"),
+        ("absolute", "absolute"),
+        ("connect, header", "connect"),
+    ] {
+        let expected = format!(
+            "risk: proxy.forward.forms has {which} on without proxy.ip.allow: an open proxy for everyone who reaches \
+             this port"
+        );
+        assert_eq!(remark(&format!("proxy.forward.forms={forms}")), Some(expected));
+        assert_eq!(remark(&format!("proxy.forward.forms={forms}\nproxy.ip.allow=10.0.0.1")), None);
+    }
+    assert_eq!(remark("proxy.forward.forms=header"), None);
+}
+
+#[test]
 fn the_report_shows_origin_defaults_and_no_secret() {
     let app = Installation::with(
         "server.ssl.enabled=false\nserver.ssl.key-store-password=hush\nproxy.targets[0].key-password=hush2\n\
@@ -515,7 +539,10 @@ fn the_shipped_file_is_made_from_the_settings_and_has_no_problem() {
     let app = Installation::with(&shipped);
     let effective = app.load("");
     assert_eq!((app.problems(&effective), &effective.unknown), (vec![], &vec![]));
-    assert_eq!(effective.entries().map(|(key, _)| key).collect::<Vec<_>>(), ["server.port"]);
+    assert_eq!(
+        effective.entries().map(|(key, _)| key).collect::<Vec<_>>(),
+        ["proxy.forward.forms", "server.port"]
+    );
 
     let spoken: String =
         shipped.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();

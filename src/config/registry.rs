@@ -65,6 +65,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::QUEUE,
     &wait::RESPONSE,
     &wait::UPSTREAM_IDLE,
+    &wait::TUNNEL_IDLE,
     &engine::HTTPS_ONLY,
     &engine::HANDSHAKES_MAX,
     &permits::PER_ROUTE_MAX,
@@ -72,6 +73,8 @@ const TARGETS: &[&dyn AnySetting] = &[
 ];
 
 const POLICY: &[&dyn AnySetting] = &[
+    &policy::forms::FORMS,
+    &policy::forms::CONNECT_PORTS,
     &policy::client_address::ALLOW,
     &policy::header_filter::HEADER_FILTER,
     &policy::reload_clients::RELOAD_ALLOW,
@@ -82,7 +85,8 @@ const GROUPS_OF_CLIENTS: &[&dyn AnySetting] =
     &[&policy::groups::NAME, &policy::groups::ADDRESSES, &policy::groups::SUBJECTS];
 
 /// Keys that the shipped file sets rather than only shows.
-const SHIPPED: &[(&str, &str)] = &[("server.port", "9000")];
+const SHIPPED: &[(&str, &str)] =
+    &[("server.port", "9000"), ("proxy.forward.forms", "header,absolute,connect")];
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {

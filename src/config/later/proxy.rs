@@ -1,14 +1,10 @@
-//! `proxy.*` keys of later releases: admission, forms, reverse listeners.
-
-use serde::Deserialize;
+//! `proxy.*` keys of later releases: admission, reverse listeners.
 
 use crate::setting::{AnySetting, Setting, Standing};
 use crate::value;
 
 /// Every setting of this file, in the order people read them.
 pub static ALL: &[&dyn AnySetting] = &[
-    &FORMS,
-    &CONNECT_PORTS,
     &TRUSTED_PROXIES,
     &PROXY_PROTOCOL,
     &ALLOW_SUBJECTS,
@@ -22,37 +18,6 @@ const fn refused(key: &'static str, doc: &'static str, why: &'static str) -> Set
     Setting::new(key, "", value::text, doc).standing(Standing::Refused(why))
 }
 
-/// How a request may name its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// Origin-form with `x-target-host`.
-    Header,
-    /// Absolute-form (RFC 9112 §3.2.2).
-    Absolute,
-    /// CONNECT (RFC 9110 §9.3.6).
-    Connect,
-}
-
-/// Which forms are on.
-pub static FORMS: Setting<Vec<Form>> = Setting::new(
-    "proxy.forward.forms",
-    "header",
-    |text| {
-        let wrong = |_| "is not a list of header, absolute, connect".to_owned();
-        value::list(text)?.iter().map(|form| value::choice(form).map_err(wrong)).collect()
-    },
-    "How requests may name their target: `header` (`x-target-host`), `absolute`, `connect`, as a comma list.",
-)
-.standing(Standing::NotYet);
-/// Where CONNECT may go.
-pub static CONNECT_PORTS: Setting<String> = Setting::new(
-    "proxy.connect.ports",
-    "443,8443",
-    value::text,
-    "Ports CONNECT may reach, as a comma list with ranges.",
-)
-.standing(Standing::NotYet);
 /// Whom `X-Forwarded-For` is believed from.
 pub static TRUSTED_PROXIES: Setting<String> = refused(
     "proxy.ip.trusted-proxies",

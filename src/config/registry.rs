@@ -30,7 +30,7 @@ pub static GROUPS: &[Group] = &[
         lists: &[POLICY, egress::ALL, GROUPS_OF_CLIENTS, egress::OF_GROUPS, proxy::ALL],
     },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::ALL, logging::ALL] },
+    Group { title: "Logging", lists: &[log::settings::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 

@@ -26,6 +26,7 @@ pub mod tls;
 
 pub mod policy;
 
+pub mod admission;
 pub mod answer;
 pub mod deadline;
 pub mod decisions;
@@ -35,7 +36,9 @@ pub mod exchange;
 pub mod intake;
 pub mod io;
 pub mod leg;
+pub mod login;
 pub mod pair;
+pub mod passes;
 pub mod permits;
 pub mod pool;
 pub mod pump;

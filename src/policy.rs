@@ -6,6 +6,7 @@ pub mod egress;
 pub mod forms;
 pub mod groups;
 pub mod header_filter;
+pub mod proxy_auth;
 pub mod reload_clients;
 pub mod standing;
 pub mod subject_rule;

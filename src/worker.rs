@@ -14,18 +14,16 @@ use crate::intake;
 use crate::io::{Io, Ready};
 use crate::key::{Key, Side, Slots};
 use crate::pair::{Client, Upstream};
+use crate::passes::Passes;
 use crate::permits::{Permits, WorkerId};
 use crate::pool::Pool;
 use crate::pump::{self, Step};
-use crate::secure::Secure;
 use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
-use crate::tls::context::Inbound;
 use crate::told::Told;
 use crate::turn::Turn;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Steps one pair may take in a row before others get their turn.
@@ -43,6 +41,7 @@ macro_rules! turn_of {
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
             decisions: &mut $worker.decisions,
+            passes: &$worker.passes,
             config: &$worker.config,
             stats: &$worker.stats,
             now: $worker.now,
@@ -63,6 +62,7 @@ pub struct Worker<I: Io> {
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
+    pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
     /// Pairs that ran out of budget.
     again: VecDeque<Key>,
@@ -114,6 +114,7 @@ impl<I: Io> Worker<I> {
             upstreams: Slots::default(),
             bufs,
             pool: Pool::default(),
+            passes: Passes::default(),
             wheel: Wheel::new(now),
             again: VecDeque::new(),
             starved: VecDeque::new(),
@@ -168,60 +169,6 @@ impl<I: Io> Worker<I> {
             || !self.greeting.is_empty()
             || !self.vacancies.is_empty();
         if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
-    }
-
-    /// A client has connected to `listener`. A full worker gives the socket back.
-    ///
-    /// # Errors
-    /// The socket, when this worker has no room.
-    pub fn accept(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
-        if self.clients.len() >= self.config.limits.clients_max {
-            return Err(socket);
-        }
-        let address = peer.ip().to_canonical();
-        let denied = !self.config.client_address.allows(address);
-        let inbound = self.config.listener(listener).inbound.as_ref();
-        let strange = denied && inbound.is_some();
-        if strange && self.strangers >= STRANGERS_MAX {
-            // Telling all of them takes handshakes that others need.
-            self.stats.count(Counter::Denied);
-            return Ok(());
-        }
-        let Ok(session) = inbound.map(Inbound::session).transpose() else {
-            self.stats.count(Counter::Rejected);
-            return Ok(());
-        };
-        let secure = session.map(|session| Box::new(Secure::new(session)));
-        let mut client = Client::new(socket, secure, listener, address, self.now);
-        client.denied = denied;
-        client.enter_group(&self.config.egress.groups);
-        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
-            self.stats.count(Counter::Rejected);
-            return Ok(());
-        }
-        self.stats.count(Counter::Accepted);
-        client.strange = strange;
-        self.strangers += usize::from(strange);
-        let key = self.clients.insert(client);
-        self.arm(key);
-        Ok(())
-    }
-
-    /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
-    pub fn reject(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) {
-        self.stats.count(Counter::Rejected);
-        if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
-            return;
-        }
-        if self.config.listener(listener).inbound.is_some() {
-            // Telling it would take a handshake, which is what there is no room for.
-            return;
-        }
-        let mut client = Client::new(socket, None, listener, peer.ip().to_canonical(), self.now);
-        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
-            let key = self.clients.insert(client);
-            self.turn_away(key);
-        }
     }
 
     /// Tells an idle client that we are at our limit, without any buffer of an exchange, and lets it linger.
@@ -404,16 +351,6 @@ impl<I: Io> Worker<I> {
                 self.drop_idle(upstream);
             }
             self.pool.retire();
-        }
-    }
-
-    /// The groups have changed.
-    fn regroup(&mut self) {
-        let keys: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            if let Some(client) = self.clients.at_mut(key) {
-                client.enter_group(&self.config.egress.groups);
-            }
         }
     }
 

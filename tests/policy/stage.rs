@@ -5,6 +5,7 @@ use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use apim_proxy::permits::{Grant, Herald, Permits, WorkerId};
+use apim_proxy::policy::proxy_auth::Login;
 use apim_proxy::setting::Source;
 use apim_proxy::stats::{Counter, Stats};
 use apim_proxy::time::Now;
@@ -117,6 +118,10 @@ impl Io for World {
 
     fn reload(&mut self, _: ReloadAsk, _: Key) -> Result<(), What> {
         Err(What::ReloadNoStore)
+    }
+
+    fn verify(&mut self, _: Arc<Login>, _: Key) -> Result<(), What> {
+        Err(What::Overloaded)
     }
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {

@@ -36,6 +36,7 @@ use crate::io::Addresses;
 use crate::key::Key;
 use crate::permits::Permit;
 use crate::pool::Destination;
+use crate::request_log::Heard;
 use crate::time::Now;
 use std::rc::Rc;
 
@@ -359,6 +360,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// For the legacy's line about the request.
+    pub heard: Option<Box<Heard>>,
     /// What went through, once it is a tunnel.
     pub tunnel: Option<Box<Tunnel>>,
 }
@@ -395,6 +398,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            heard: None,
             tunnel: None,
         }
     }

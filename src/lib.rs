@@ -26,6 +26,7 @@ pub mod tls;
 
 pub mod policy;
 
+pub mod access;
 pub mod answer;
 pub mod deadline;
 pub mod dial;
@@ -39,6 +40,7 @@ pub mod permits;
 pub mod pool;
 pub mod pump;
 pub mod reload;
+pub mod request_log;
 pub mod secure;
 pub mod settle;
 pub mod shake;

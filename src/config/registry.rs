@@ -9,7 +9,7 @@ use crate::config::later::{logging, proxy, spring};
 use crate::config::spring::Names;
 use crate::credentials::{settings as tls, targets};
 use crate::setting::{AnySetting, Standing};
-use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
+use crate::{engine, listener, logging as log, permits, policy, request_log, resolve, server, wait};
 
 /// A heading and its settings.
 pub struct Group {
@@ -26,7 +26,15 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::settings::ALL, logging::ALL] },
+    Group {
+        title: "Logging",
+        lists: &[
+            log::settings::ALL,
+            &[&crate::access::mask::MASK, &crate::access::mask::MASK_PATHS],
+            request_log::ALL,
+            logging::ALL,
+        ],
+    },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 

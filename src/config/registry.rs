@@ -9,7 +9,7 @@ use crate::config::later::{logging, proxy, spring};
 use crate::config::spring::Names;
 use crate::credentials::{settings as tls, targets};
 use crate::setting::{AnySetting, Standing};
-use crate::{engine, listener, logging as log, permits, policy, request_log, resolve, server, wait};
+use crate::{access, engine, listener, logging as log, permits, policy, request_log, resolve, server, wait};
 
 /// A heading and its settings.
 pub struct Group {
@@ -26,15 +26,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group {
-        title: "Logging",
-        lists: &[
-            log::settings::ALL,
-            &[&crate::access::mask::MASK, &crate::access::mask::MASK_PATHS],
-            request_log::ALL,
-            logging::ALL,
-        ],
-    },
+    Group { title: "Logging", lists: &[log::settings::ALL, access::ALL, request_log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 
@@ -79,6 +71,8 @@ const TARGETS: &[&dyn AnySetting] = &[
 const POLICY: &[&dyn AnySetting] = &[
     &policy::forms::FORMS,
     &policy::forms::CONNECT_PORTS,
+    &policy::proxy_auth::AUTH_FILE,
+    &wait::VERIFY,
     &policy::client_address::ALLOW,
     &policy::egress::TARGET_ALLOW,
     &policy::header_filter::HEADER_FILTER,

@@ -56,6 +56,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod demo;
+pub mod import;
 pub mod keystore;
 pub mod listener;
 pub mod logging;

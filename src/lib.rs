@@ -27,8 +27,10 @@ pub mod tls;
 pub mod policy;
 
 pub mod access;
+pub mod admission;
 pub mod answer;
 pub mod deadline;
+pub mod decisions;
 pub mod dial;
 pub mod engine;
 pub mod exchange;
@@ -58,6 +60,7 @@ pub mod credentials;
 pub mod demo;
 pub mod import;
 pub mod keystore;
+pub mod learn;
 pub mod listener;
 pub mod logging;
 pub mod net;

@@ -9,6 +9,7 @@ use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
+use crate::request_log::RequestLog;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
@@ -126,6 +127,8 @@ pub struct Config {
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// Who listens to what is said of single requests; `None` is nobody.
+    pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
     pub limits: Limits,
 }
@@ -155,6 +158,7 @@ impl Config {
             listeners: vec![Listener::plain(Kind::Forward)],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            request_log: RequestLog::from(source)?,
             limits,
         })
     }

@@ -27,6 +27,8 @@ pub struct Client<S> {
     pub scan: HeadScan,
     /// The listener it came through, an index into the configuration's.
     pub listener: u8,
+    /// The host it asked a reverse listener for, in lower case; kept from request to request, for it rarely changes.
+    pub host: Box<[u8]>,
     /// Its address.
     pub address: IpAddr,
     /// Its group (`proxy.groups`).
@@ -62,6 +64,7 @@ impl<S> Client<S> {
             exchange,
             scan: HeadScan::default(),
             listener,
+            host: Box::default(),
             address,
             group: 0,
             denied: false,
@@ -73,6 +76,13 @@ impl<S> Client<S> {
             shaking: false,
             since: now,
             look: Now::NEVER,
+        }
+    }
+
+    /// Notes the host it asks for.
+    pub fn note_host(&mut self, host: &[u8]) {
+        if !self.host.eq_ignore_ascii_case(host) {
+            self.host = host.to_ascii_lowercase().into();
         }
     }
 
@@ -199,4 +209,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 336);
+const _: () = assert!(size_of::<Client<u32>>() <= 368);

@@ -89,6 +89,7 @@ impl<I: Io> Worker<I> {
         }
         exchange.permit = None;
         exchange.dial = None;
+        let (lead, fault) = (exchange.lead.take(), exchange.fault);
         if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
             log.tell(&heard);
         }
@@ -109,6 +110,9 @@ impl<I: Io> Worker<I> {
         }
         if let Some(destination) = destination {
             self.pool.leave(destination.origin);
+        }
+        if let Some(lead) = lead {
+            self.part_with(lead, fault);
         }
     }
 

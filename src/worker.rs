@@ -3,6 +3,7 @@
 //! The shell calls [`Worker::begin_turn`], hands in what happened ([`Worker::accept`], [`Worker::event`],
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
+use crate::balance::Balance;
 use crate::buf::BufPool;
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -40,6 +41,7 @@ macro_rules! turn_of {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
+            balance: &mut $worker.balance,
             decisions: &mut $worker.decisions,
             passes: &$worker.passes,
             config: &$worker.config,
@@ -62,6 +64,7 @@ pub struct Worker<I: Io> {
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
+    pub(crate) balance: Balance,
     pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
     /// Pairs that ran out of budget.
@@ -104,6 +107,7 @@ impl<I: Io> Worker<I> {
         now: Now,
     ) -> Self {
         let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
+        let balance = Balance::new(&config.routes);
         Self {
             io,
             id,
@@ -114,6 +118,7 @@ impl<I: Io> Worker<I> {
             upstreams: Slots::default(),
             bufs,
             pool: Pool::default(),
+            balance,
             passes: Passes::default(),
             wheel: Wheel::new(now),
             again: VecDeque::new(),
@@ -271,8 +276,11 @@ impl<I: Io> Worker<I> {
         Some(pump::pump(&mut turn, client, upstream))
     }
 
-    /// Answers the exchange of `key` ourselves; the caller drives it.
+    /// Answers the exchange of `key` ourselves, unless another target may; the caller drives it.
     pub(crate) fn refuse(&mut self, key: Key, what: What) {
+        if self.fail_over(key, what) {
+            return;
+        }
         let Some(client) = self.clients.at_mut(key) else { return };
         intake::refuse(&mut turn_of!(self), client, what);
     }
@@ -385,6 +393,7 @@ impl<I: Io> Worker<I> {
             && self.bufs.exchanges() == 0
             && self.pool.idle_len() == 0
             && self.pool.users() == 0
+            && self.balance.active() == 0
     }
 
     /// Sweeps over everything for what must always hold. For tests: its cost grows with the number of connections.

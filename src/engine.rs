@@ -1,5 +1,6 @@
 //! What the worker needs to know of the configuration: typed, immutable, swapped whole at a turn boundary.
 
+use crate::access::Recording;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
@@ -118,6 +119,8 @@ pub struct Config {
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// What is written of exchanges; for each worker, what it was when the worker began.
+    pub recording: Arc<Recording>,
     /// The limits of one worker.
     pub limits: Limits,
 }
@@ -143,6 +146,7 @@ impl Config {
             inbound: None,
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            recording: Arc::new(Recording::from(source)?),
             limits,
         })
     }

@@ -26,6 +26,7 @@
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
 
+use crate::access::record::{Phase, Record};
 use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
@@ -172,6 +173,19 @@ impl UpstreamState {
         matches!(self, Self::Body | Self::Done)
     }
 
+    /// Which of the waits that are timed this is.
+    const fn phase(self) -> Phase {
+        match self {
+            Self::Queued => Phase::Queue,
+            Self::Resolving => Phase::Dns,
+            Self::Connecting => Phase::Connect,
+            Self::Handshake => Phase::Tls,
+            Self::Absent | Self::Wanted | Self::Reloading | Self::Head | Self::Body | Self::Done => {
+                Phase::Other
+            }
+        }
+    }
+
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;
@@ -315,6 +329,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// For its line in the log, if it gets one.
+    pub record: Option<Box<Record>>,
 }
 
 impl Default for Exchange {
@@ -349,6 +365,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            record: None,
         }
     }
 }
@@ -383,6 +400,13 @@ impl Exchange {
     /// An exchange that waits for the client's TLS handshake.
     pub fn behind_handshake() -> Self {
         Self { client: ClientState::Handshake, ..Self::default() }
+    }
+
+    /// Notes what it waits for since this turn.
+    pub fn note_wait(&mut self, now: Now) {
+        if let Some(record) = &mut self.record {
+            record.enter(self.upstream.phase(), now);
+        }
     }
 
     /// Starts anew on the same connection; only a finished exchange can.

@@ -26,6 +26,7 @@ pub mod tls;
 
 pub mod policy;
 
+pub mod access;
 pub mod answer;
 pub mod deadline;
 pub mod dial;

@@ -8,6 +8,7 @@
 
 mod levels;
 mod lines;
+pub mod streams;
 
 pub use levels::Levels;
 
@@ -20,8 +21,10 @@ use std::backtrace::Backtrace;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::{fmt, panic};
+use time::UtcOffset;
 use time::macros::format_description;
 
 /// The settings of this file.
@@ -49,6 +52,9 @@ const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// How long a flush waits for a disk that does not answer.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
+/// The local time zone, read while there was one thread.
+static ZONE: OnceLock<UtcOffset> = OnceLock::new();
+
 /// The logger behind the facade: levels per part, then simplelog.
 struct OperatorsLog {
     levels: Levels,
@@ -62,9 +68,11 @@ struct OperatorsLog {
 /// # Errors
 /// A sentence when the file cannot be opened, the thread cannot be started or a log was started before.
 pub fn start(levels: Levels, file: Option<&Path>) -> Result<(), String> {
+    // Unknown when other threads run already: then UTC, and the lines say +0000.
+    ZONE.get_or_init(|| UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC));
     let max = levels.max();
     let logger = match file {
-        Some(path) => OperatorsLog::new(levels, open(path)?),
+        Some(path) => OperatorsLog::new(levels, open(FILE_NAME.key, path)?),
         None => OperatorsLog::new(levels, io::stdout()),
     };
     let logger =
@@ -72,6 +80,11 @@ pub fn start(levels: Levels, file: Option<&Path>) -> Result<(), String> {
     log::set_boxed_logger(Box::new(logger)).map_err(|_| "the log was started before".to_owned())?;
     log::set_max_level(max);
     Ok(())
+}
+
+/// Seconds that local time was ahead of UTC when the log was started; 0 before that.
+pub fn zone_seconds() -> i32 {
+    ZONE.get().map_or(0, |zone| zone.whole_seconds())
 }
 
 /// Waits until what was logged is written, but not for a disk that does not answer. To be called before the process
@@ -95,10 +108,9 @@ pub fn catch_panics() {
     }));
 }
 
-/// Opens a log file for appending, making the folders above it as Spring does.
-fn open(path: &Path) -> Result<File, String> {
-    let sentence =
-        |error: io::Error| format!("logging.file.name: {} cannot be opened: {error}", path.display());
+/// Opens the log file that `key` names for appending, making the folders above it as Spring does.
+fn open(key: &str, path: &Path) -> Result<File, String> {
+    let sentence = |error: io::Error| format!("{key}: {} cannot be opened: {error}", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(sentence)?;
     }
@@ -280,10 +292,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("apim-log-{}", std::process::id()));
         let path = folder.join("a/b.log");
         for text in ["one\n", "two\n"] {
-            open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            open(FILE_NAME.key, &path).unwrap().write_all(text.as_bytes()).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
-        let error = open(&folder).unwrap_err();
+        let error = open(FILE_NAME.key, &folder).unwrap_err();
         assert!(error.starts_with("logging.file.name: ") && error.contains("cannot be opened"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
     }

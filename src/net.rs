@@ -1,8 +1,12 @@
 //! The real world behind the [`Io`] seam: mio sockets on one poll, and the resolver.
 
+use crate::access::Stream;
+use crate::access::stamp::Wall;
 use crate::fault::What;
 use crate::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use crate::key::{Key, Side};
+use crate::logging;
+use crate::logging::streams::Streams;
 use crate::renewal::desk::{Answer, Declined, Desk, Order, Plant};
 use crate::resolve::{Notify, Resolver};
 use crate::server::mailbox::{Mailbox, Message};
@@ -13,7 +17,7 @@ use socket2::SockRef;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One worker's sockets.
 pub struct Net {
@@ -23,6 +27,10 @@ pub struct Net {
     desk: Arc<Desk>,
     /// The addresses of our own listeners.
     own: Arc<[SocketAddr]>,
+    /// Where lines go.
+    streams: Arc<Streams>,
+    /// Zero on the worker's clock.
+    start: Instant,
 }
 
 /// What an event of the poll says, in the worker's words.
@@ -36,15 +44,18 @@ pub fn ready(event: &Event) -> Ready {
 }
 
 impl Net {
-    /// Sockets on `registry`; answers of `resolver` and of whoever takes orders at `desk` go to `mailbox`.
+    /// Sockets on `registry`; answers of `resolver` and of whoever takes orders at `desk` go to `mailbox`, lines of
+    /// exchanges to `streams`. The worker's clock was zero at `start`.
     pub fn new(
         registry: Registry,
         resolver: Arc<Resolver>,
         mailbox: Arc<Mailbox>,
         desk: Arc<Desk>,
         own: Arc<[SocketAddr]>,
+        streams: Arc<Streams>,
+        start: Instant,
     ) -> Self {
-        Self { registry, resolver, mailbox, desk, own }
+        Self { registry, resolver, mailbox, desk, own, streams, start }
     }
 }
 
@@ -145,6 +156,21 @@ impl Io for Net {
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {
         is_own_listener(&self.own, address)
+    }
+
+    fn wall(&mut self) -> Wall {
+        let since_start = self.start.elapsed().as_micros() as i64;
+        // A clock before 1970 is no clock.
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as i64);
+        Wall { origin: epoch - since_start, zone: logging::zone_seconds() }
+    }
+
+    fn log(&mut self, stream: Stream, lines: &[u8]) {
+        self.streams.hand_over(stream, lines);
+    }
+
+    fn local_address(&mut self, socket: &TcpStream) -> Option<SocketAddr> {
+        socket.local_addr().ok()
     }
 }
 

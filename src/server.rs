@@ -5,10 +5,12 @@ pub mod mailbox;
 pub mod maxima;
 mod seat;
 
+use crate::access::{Recording, Stream};
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::Config;
 use crate::listener;
+use crate::logging::streams::Streams;
 use crate::permits::Permits;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
@@ -85,7 +87,11 @@ impl Server {
     /// # Errors
     /// A sentence that says what stands in the way.
     pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
+        let streams = Streams::open(source)?;
+        let mut recording = Recording { process: std::process::id(), ..Recording::from(source)? };
+        recording.forward.take_if(|_| !streams.has(Stream::Transactions));
         let config = Arc::new(Config {
+            recording: Arc::new(recording),
             inbound: credentials.inbound.clone(),
             targets: Arc::clone(&credentials.targets),
             validates: source.value(&VALIDATE_CERTIFICATE)?,
@@ -122,6 +128,7 @@ impl Server {
             stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
             desk: Arc::default(),
             own: own.into(),
+            streams: Arc::new(streams),
         };
         let board = Arc::new(Board {
             notes: Arc::clone(&credentials.notes),

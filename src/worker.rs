@@ -3,6 +3,7 @@
 //! The shell calls [`Worker::begin_turn`], hands in what happened ([`Worker::accept`], [`Worker::event`],
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
+use crate::access::journal::Journal;
 use crate::buf::BufPool;
 use crate::engine::Config;
 use crate::exchange::{ClientEvent, ClientState, UpstreamState};
@@ -40,6 +41,7 @@ macro_rules! turn_of {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
+            journal: &mut $worker.journal,
             config: &$worker.config,
             stats: &$worker.stats,
             now: $worker.now,
@@ -61,6 +63,7 @@ pub struct Worker<I: Io> {
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
     pub(crate) wheel: Wheel,
+    pub(crate) journal: Journal,
     /// Pairs that ran out of budget.
     again: VecDeque<Key>,
     /// Clients whose buffers could not be promised.
@@ -99,6 +102,7 @@ impl<I: Io> Worker<I> {
         now: Now,
     ) -> Self {
         let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
+        let journal = Journal::new(Arc::clone(&config.recording));
         Self {
             io,
             id,
@@ -110,6 +114,7 @@ impl<I: Io> Worker<I> {
             bufs,
             pool: Pool::default(),
             wheel: Wheel::new(now),
+            journal,
             again: VecDeque::new(),
             starved: VecDeque::new(),
             shaking: VecDeque::new(),
@@ -161,7 +166,9 @@ impl<I: Io> Worker<I> {
             || !self.shaking.is_empty()
             || !self.greeting.is_empty()
             || !self.vacancies.is_empty();
-        if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
+        let lines_due = self.journal.hand_over_due(&mut self.io, self.now);
+        let waits = [self.wheel.wait(self.now), lines_due];
+        if busy { Some(Millis(0)) } else { waits.into_iter().flatten().min() }
     }
 
     /// A client has connected. A full worker gives the socket back.
@@ -317,7 +324,9 @@ impl<I: Io> Worker<I> {
         let client = self.clients.at_mut(key)?;
         let upstream = client.exchange.link.and_then(|link| self.upstreams.at_mut(link));
         let mut turn = turn_of!(self);
-        Some(pump::pump(&mut turn, client, upstream))
+        let step = pump::pump(&mut turn, client, upstream);
+        client.exchange.note_wait(self.now);
+        Some(step)
     }
 
     /// Answers the exchange of `key` ourselves; the caller drives it.

@@ -1,6 +1,7 @@
 //! A worker's seat: the thread, poll, listener and numbers that outlive the worker when it fails.
 
 use crate::listener::{Accepted, Reserve};
+use crate::logging::streams::Streams;
 use crate::net::{self, Net};
 use crate::permits::{Permits, WorkerId};
 use crate::renewal::desk::Desk;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub desk: Arc<Desk>,
     /// The addresses of our listeners.
     pub own: Arc<[SocketAddr]>,
+    /// Where the lines of exchanges go.
+    pub streams: Arc<Streams>,
 }
 
 /// One worker's place.
@@ -102,6 +105,8 @@ impl Seat {
             Arc::clone(&shared.mailboxes[self.id]),
             Arc::clone(&shared.desk),
             Arc::clone(&shared.own),
+            Arc::clone(&shared.streams),
+            shared.start,
         );
         Ok(Worker::new(
             net,

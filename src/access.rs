@@ -6,6 +6,7 @@
 //! Lines do not go through the `log` facade. Nothing here allocates in steady state, and nothing waits: a full disk is
 //! the shell's business.
 
+pub mod closing;
 pub mod escape;
 pub mod field;
 pub mod format;
@@ -22,6 +23,7 @@ use crate::setting::{AnySetting, Setting, Source};
 use crate::value;
 use format::Format;
 use mask::Mask;
+use record::Door;
 use std::path::PathBuf;
 use wanted::Wanted;
 
@@ -99,8 +101,8 @@ impl Sheet {
 /// What is written, of which listeners.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    /// Of the forward listener; `None` is nothing.
-    pub forward: Option<Sheet>,
+    /// By [`Door`]; `None` is nothing.
+    pub sheets: [Option<Sheet>; Door::ALL.len()],
     /// What is not shown.
     pub mask: Mask,
     /// The process, for lines that name it.
@@ -116,6 +118,6 @@ impl Recording {
         let format = source.value(&FORMAT)?;
         let forward = format.map(|text| Sheet::of(&[(Stream::Transactions, &text)])).transpose()?;
         let mask = Mask { on: source.value(&mask::MASK)?, patterns: source.value(&mask::MASK_PATHS)? };
-        Ok(Self { forward, mask, process: 0 })
+        Ok(Self { sheets: [forward, None, None], mask, process: 0 })
     }
 }

@@ -1,5 +1,6 @@
 //! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
 
+use crate::access::record::Reuse;
 use crate::exchange::{Dial, Exchange, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::http::head::HeadScan;
@@ -212,7 +213,7 @@ impl<I: Io> Worker<I> {
             };
             match self.io.connect(target, link) {
                 Ok(socket) => {
-                    self.dialling(key, &destination, socket, secure);
+                    self.dialling(key, &destination, target, socket, secure);
                     return;
                 }
                 Err(what) => {
@@ -241,6 +242,7 @@ impl<I: Io> Worker<I> {
         &mut self,
         key: Key,
         destination: &Destination,
+        address: SocketAddr,
         socket: I::Socket,
         secure: Option<Box<Secure>>,
     ) {
@@ -249,10 +251,15 @@ impl<I: Io> Worker<I> {
         let permit = client.exchange.permit.take().expect("who dials holds a permit");
         client.exchange.upstream_on(UpstreamEvent::Dial);
         client.since = self.now;
+        if let Some(record) = &mut client.exchange.record {
+            record.take_link(Reuse::New, address, None);
+        }
         let link = self.upstreams.insert(Upstream {
             leg: Leg::new(socket, secure),
             client: Some(key),
             origin: destination.origin,
+            address,
+            tls: None,
             permit,
             shaking,
             scan: HeadScan::default(),
@@ -322,6 +329,9 @@ impl<I: Io> Worker<I> {
         let exchange = &mut client.exchange;
         exchange.retried = true;
         exchange.reused = false;
+        if let Some(record) = &mut exchange.record {
+            record.retries += 1;
+        }
         if let Some(mark) = exchange.replay.take()
             && exchange.sent
         {

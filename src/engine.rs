@@ -1,6 +1,7 @@
 //! What the worker needs to know of the configuration: typed, immutable, swapped whole at a turn boundary.
 
 use crate::access::Recording;
+use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
@@ -113,8 +114,8 @@ pub struct Config {
     pub https_only: bool,
     /// Whether the certificates of targets are checked.
     pub validates: bool,
-    /// The forward listener's TLS; `None` is plain.
-    pub inbound: Option<Inbound>,
+    /// The listeners, in the order in which they were opened; which there are never changes.
+    pub listeners: Vec<Listener>,
     /// What differs between targets, their TLS included.
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
@@ -126,7 +127,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads everything from `source` but the TLS, which is read from files; `limits` were computed from the machine.
+    /// Reads everything from `source` but the TLS, which is read from files, for a plain forward listener; `limits` were
+    /// computed from the machine.
     ///
     /// # Errors
     /// What is wrong with a text.
@@ -143,12 +145,63 @@ impl Config {
             requests_max: source.value(&REQUESTS_MAX)?,
             https_only: source.value(&HTTPS_ONLY)?,
             validates: true,
-            inbound: None,
+            listeners: vec![Listener::plain(Kind::Forward)],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             recording: Arc::new(Recording::from(source)?),
             limits,
         })
+    }
+
+    /// The listener of this index.
+    pub fn listener(&self, index: u8) -> &Listener {
+        &self.listeners[usize::from(index)]
+    }
+}
+
+/// What clients reach behind a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whatever target the request names.
+    Forward,
+    /// Our routes.
+    Reverse,
+}
+
+impl Kind {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+        }
+    }
+}
+
+/// What is to be known of the clients of a listener.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// What they reach.
+    pub kind: Kind,
+    /// Their TLS; `None` is plain.
+    pub inbound: Option<Inbound>,
+    /// Whether the PROXY protocol comes before everything else.
+    pub proxy_protocol: bool,
+}
+
+impl Listener {
+    /// What is written of the exchanges of its clients depends on this.
+    pub const fn door(&self) -> Door {
+        match (self.kind, &self.inbound) {
+            (Kind::Forward, _) => Door::Forward,
+            (Kind::Reverse, None) => Door::Reverse,
+            (Kind::Reverse, Some(_)) => Door::ReverseTls,
+        }
+    }
+
+    /// A listener without TLS.
+    pub const fn plain(kind: Kind) -> Self {
+        Self { kind, inbound: None, proxy_protocol: false }
     }
 }
 

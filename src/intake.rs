@@ -14,6 +14,7 @@ use crate::pair::Client;
 use crate::pool::Destination;
 use crate::stats::Counter;
 use crate::turn::Turn;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// Judges what the client sent: a head when one is due, then the body. Says whether anything moved.
@@ -27,6 +28,7 @@ pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socke
     if client.exchange.client() == ClientState::Idle && !client.leg.pending().is_empty() {
         client.exchange.client_on(ClientEvent::Begin);
         client.exchange.began = turn.now;
+        client.exchange.record = turn.journal.begin(turn.config.listener(client.listener).door(), turn.now);
         client.since = turn.now;
         turn.stats.set(Counter::ExchangesNow, turn.bufs.exchanges());
         moved = true;
@@ -108,6 +110,9 @@ fn take_request<I: Io>(
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
     let exchange = &mut client.exchange;
+    if let Some(record) = &mut exchange.record {
+        turn.journal.take_request(record, &request, bytes.len(), turn.now);
+    }
     // Faults from here on are answered as the request asks.
     exchange.ask = Ask {
         head: request.method == b"HEAD",
@@ -204,6 +209,9 @@ fn judge_body<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
     if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
         let judged = exchange.request.judge(buf.pending_mut())?;
         moved = judged.taken > 0;
+        if let Some(record) = &mut exchange.record {
+            record.received += judged.taken as u64;
+        }
         buf.judged(judged.taken, judged.kept);
         if let Some(discarded) = &mut exchange.discarded {
             buf.discard_passed();
@@ -237,6 +245,9 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
         // The head could not be read, but nothing that begins like a HEAD gets a body.
         let head = leg.pending();
         exchange.ask.head = head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ");
+    }
+    if let Some(record) = exchange.record.as_mut().filter(|record| record.asked.is_none()) {
+        record.take_garbage(leg.pending());
     }
     if exchange.fault.is_none() {
         exchange.fault = Some(what);
@@ -315,7 +326,16 @@ fn answer<I: Io>(
     };
     turn.stats.count(Counter::Refusals);
     let url_len = compat.as_ref().map_or(0, |line| line.url.len());
-    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| write(&ask, out));
+    let told = Cell::new((0, 0));
+    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| {
+        let len = write(&ask, out)?;
+        told.set(reply::told(&out[..len]));
+        Some(len)
+    });
+    if let (Some(record), Ok(true)) = (&mut exchange.record, written) {
+        let (status, body) = told.get();
+        record.answer_ourselves(status, body, turn.now);
+    }
     // Only interim answers that the client does not read could fill the buffer: it loses the answer, not the order.
     exchange.close |= written != Ok(true);
 }

@@ -1,5 +1,6 @@
 //! The two kinds of occupants of a worker: clients, and the upstreams that serve them or wait in the pool.
 
+use crate::access::record::TargetTls;
 use crate::buf::BufPool;
 use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::http::head::HeadScan;
@@ -11,7 +12,7 @@ use crate::secure::Secure;
 use crate::time::{Millis, Now};
 use crate::tls::certificate::Certificate;
 use crate::wait::Wait;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A client connection and the exchange it is in.
 #[derive(Debug)]
@@ -22,8 +23,12 @@ pub struct Client<S> {
     pub exchange: Exchange,
     /// How far its inbound bytes were searched for the end of a head.
     pub scan: HeadScan,
+    /// The listener it came through, an index into the configuration's.
+    pub listener: u8,
     /// Its address.
     pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
     pub denied: bool,
     /// It counts among the worker's strangers.
@@ -46,7 +51,7 @@ pub struct Client<S> {
 
 impl<S> Client<S> {
     /// A client that has just been accepted; with `secure`, its TLS handshake comes first.
-    pub fn new(socket: S, secure: Option<Box<Secure>>, address: IpAddr, denied: bool, now: Now) -> Self {
+    pub fn new(socket: S, secure: Option<Box<Secure>>, listener: u8, address: IpAddr, now: Now) -> Self {
         let exchange = if secure.is_some() { Exchange::behind_handshake() } else { Exchange::default() };
         let mut leg = Leg::new(socket, secure);
         leg.ready.writable = true;
@@ -54,8 +59,10 @@ impl<S> Client<S> {
             leg,
             exchange,
             scan: HeadScan::default(),
+            listener,
             address,
-            denied,
+            port: 0,
+            denied: false,
             strange: false,
             requests: 0,
             admitted: false,
@@ -162,6 +169,10 @@ pub struct Upstream<S> {
     pub client: Option<Key>,
     /// The origin it belongs to.
     pub origin: Key,
+    /// Where it leads.
+    pub address: SocketAddr,
+    /// What logs show of its TLS, if it has one.
+    pub tls: Option<Box<TargetTls>>,
     /// The right to exist.
     pub permit: Permit,
     /// It counts among the handshakes of its origin.

@@ -9,6 +9,7 @@ use crate::config::registry;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::load::{self, Credentials};
 use crate::demo;
+use crate::engine::Listener;
 use crate::keystore::list::list;
 use crate::logging::{self, FILE_NAME, LEVEL, Levels};
 use crate::renewal;
@@ -22,6 +23,7 @@ use signal_hook_mio::v1_0::Signals;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -172,9 +174,12 @@ fn announce(effective: &Effective, credentials: &Credentials, maxima: &Maxima, s
         let level = if problem.level == Level::Warning { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{problem}");
     }
-    let tls = if credentials.inbound.is_some() { ", TLS" } else { "" };
-    let listeners = server.addresses().iter().map(|address| format!("forward {address}{tls}")).collect();
-    for line in banner(listeners, &maxima_line(maxima), effective, credentials) {
+    let shown = |(listener, address): &(Listener, SocketAddr)| {
+        let tls = if listener.inbound.is_some() { ", TLS" } else { "" };
+        format!("{} {address}{tls}", listener.kind.name())
+    };
+    let listeners = server.listeners();
+    for line in banner(listeners.iter().map(shown).collect(), &maxima_line(maxima), effective, credentials) {
         log::info!("{line}");
     }
 }

@@ -1,6 +1,7 @@
 //! How an exchange ends: its connection goes back to the pool, to who waits for it, or closes; the client goes on or
 //! leaves.
 
+use crate::access::record::Reuse;
 use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
@@ -103,7 +104,11 @@ impl<I: Io> Worker<I> {
                 what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
             );
         }
-        if let Some(destination) = destination {
+        let fault = client.exchange.fault;
+        client.exchange.destination = destination;
+        self.write_record(key, fault);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        if let Some(destination) = client.exchange.destination.take() {
             self.pool.leave(destination.origin);
         }
     }
@@ -172,6 +177,9 @@ impl<I: Io> Worker<I> {
         self.drop_link(key);
         if let Some(client) = self.clients.at_mut(key) {
             let exchange = &mut client.exchange;
+            if let Some(record) = &mut exchange.record {
+                record.aborted = true;
+            }
             if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
                 if exchange.fault.is_none() {
                     exchange.fault = Some(What::ClientGone);
@@ -224,6 +232,9 @@ impl<I: Io> Worker<I> {
             return;
         };
         let exchange = &mut client.exchange;
+        if let Some(record) = &mut exchange.record {
+            record.take_link(Reuse::Reused, upstream.address, upstream.tls.as_deref());
+        }
         upstream.client = Some(key);
         exchange.link = Some(link);
         exchange.queued = false;

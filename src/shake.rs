@@ -1,6 +1,7 @@
 //! TLS handshakes, of clients and with origins: a few steps at the end of each turn, when every exchange has had its
 //! own, so that a flood of handshakes slows handshakes only.
 
+use crate::access::record::{Reuse, TargetTls};
 use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
@@ -82,7 +83,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.at_mut(key) else { return };
         let Some(secure) = &client.leg.secure else { return };
         let resumed = secure.session.is_resumed();
-        if let Some(inbound) = self.config.inbound.as_ref().filter(|_| resumed)
+        if let Some(inbound) = self.config.listener(client.listener).inbound.as_ref().filter(|_| resumed)
             && let Err(what) = inbound.recheck(&secure.session)
         {
             client.exchange.fault.get_or_insert(what);
@@ -189,6 +190,13 @@ impl<I: Io> Worker<I> {
         }
         self.stats.count(if resumed { Counter::TlsResumed } else { Counter::TlsFull });
         self.stats.time(Latency::Handshake, self.now.micros_since(upstream.since));
+        if self.journal.is_on() {
+            let tls = TargetTls::of(&secure.session);
+            if let Some(record) = &mut client.exchange.record {
+                record.take_link(Reuse::New, upstream.address, Some(&tls));
+            }
+            upstream.tls = Some(Box::new(tls));
+        }
         upstream.shaking = false;
         let origin = upstream.origin;
         client.exchange.dial = None;

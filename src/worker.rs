@@ -21,6 +21,7 @@ use crate::secure::Secure;
 use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
+use crate::tls::context::Inbound;
 use crate::told::Told;
 use crate::turn::Turn;
 use std::collections::VecDeque;
@@ -82,6 +83,13 @@ pub struct Worker<I: Io> {
     pub(crate) strangers: usize,
     pub(crate) now: Now,
     pub(crate) draining: bool,
+}
+
+impl<I: Io> Drop for Worker<I> {
+    /// What was written of exchanges is not lost with the worker.
+    fn drop(&mut self) {
+        self.journal.hand_over(&mut self.io);
+    }
 }
 
 impl<I: Io> Worker<I> {
@@ -171,27 +179,31 @@ impl<I: Io> Worker<I> {
         if busy { Some(Millis(0)) } else { waits.into_iter().flatten().min() }
     }
 
-    /// A client has connected. A full worker gives the socket back.
+    /// A client has connected to `listener`. A full worker gives the socket back.
     ///
     /// # Errors
     /// The socket, when this worker has no room.
-    pub fn accept(&mut self, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
+    pub fn accept(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
         if self.clients.len() >= self.config.limits.clients_max {
             return Err(socket);
         }
         let address = peer.ip().to_canonical();
         let denied = !self.config.client_address.allows(address);
-        let strange = denied && self.config.inbound.is_some();
+        let inbound = self.config.listener(listener).inbound.as_ref();
+        let strange = denied && inbound.is_some();
         if strange && self.strangers >= STRANGERS_MAX {
             // Telling all of them takes handshakes that others need.
             self.stats.count(Counter::Denied);
             return Ok(());
         }
-        let Ok(secure) = self.secure() else {
+        let Ok(session) = inbound.map(Inbound::session).transpose() else {
             self.stats.count(Counter::Rejected);
             return Ok(());
         };
-        let mut client = Client::new(socket, secure, address, denied, self.now);
+        let secure = session.map(|session| Box::new(Secure::new(session)));
+        let mut client = Client::new(socket, secure, listener, address, self.now);
+        client.port = peer.port();
+        client.denied = denied;
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
             self.stats.count(Counter::Rejected);
             return Ok(());
@@ -204,23 +216,18 @@ impl<I: Io> Worker<I> {
         Ok(())
     }
 
-    /// The TLS of a new client; `None` where the listener is plain.
-    fn secure(&self) -> Result<Option<Box<Secure>>, What> {
-        let Some(inbound) = &self.config.inbound else { return Ok(None) };
-        inbound.session().map(|session| Some(Box::new(Secure::new(session))))
-    }
-
     /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
-    pub fn reject(&mut self, socket: I::Socket, peer: SocketAddr) {
+    pub fn reject(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) {
         self.stats.count(Counter::Rejected);
         if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
             return;
         }
-        if self.config.inbound.is_some() {
+        if self.config.listener(listener).inbound.is_some() {
             // Telling it would take a handshake, which is what there is no room for.
             return;
         }
-        let mut client = Client::new(socket, None, peer.ip().to_canonical(), false, self.now);
+        let mut client = Client::new(socket, None, listener, peer.ip().to_canonical(), self.now);
+        client.port = peer.port();
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
             let key = self.clients.insert(client);
             self.turn_away(key);
@@ -241,12 +248,21 @@ impl<I: Io> Worker<I> {
         self.stats.count(Counter::Refusals);
         let sent = client.leg.send(&mut self.io, &mut self.bufs, &text[..len], &[]);
         self.stats.add(Counter::BytesToClients, sent.taken);
+        let door = self.config.listener(client.listener).door();
+        client.exchange.record = self.journal.begin(door, self.now);
+        if let Some(record) = &mut client.exchange.record {
+            let (status, body) = reply::told(&text[..len]);
+            record.answer_ourselves(status, body, self.now);
+            record.sent = sent.taken as u64;
+            record.aborted = sent.taken < len;
+        }
         client.leg.finish(&mut self.io, &mut self.bufs);
         client.leg.empty(&mut self.bufs);
         for event in [ClientEvent::Begin, ClientEvent::Abandon, ClientEvent::Linger] {
             client.exchange.client_on(event);
         }
         client.since = self.now;
+        self.write_record(key, Some(what));
         self.drive(key);
     }
 

@@ -5,6 +5,8 @@
 #[allow(dead_code)] // each user of the maker needs its own part of it
 mod pki;
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
@@ -117,6 +119,16 @@ impl Io for World {
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {
         false
     }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// Nobody waits for a permit here.
@@ -179,7 +191,8 @@ impl Stage {
         let others = Arc::new(Profile { tls: Some(tls), ..Profile::default() });
         let limits = Limits { clients_max, exchanges_max: 8, large_max: 8 };
         let mut config = Config::from(&Settings(settings), limits).expect("settings");
-        config.inbound = Some(Inbound::new(identity, None, &VERSIONS, &provider).expect("versions"));
+        config.listeners[0].inbound =
+            Some(Inbound::new(identity, None, &VERSIONS, &provider).expect("versions"));
         config.targets = Arc::new(Targets { entries: Vec::new(), others });
         let mut roots = RootCertStore::empty();
         roots.add(root.der()).expect("the root is sound");
@@ -198,7 +211,7 @@ impl Stage {
         let wire = self.worker.io.wires.len();
         self.worker.io.wires.push(Wire { room, ..Wire::default() });
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
-        assert!(self.worker.accept(Socket(wire), peer).is_ok(), "there is room");
+        assert!(self.worker.accept(0, Socket(wire), peer).is_ok(), "there is room");
         let name = ServerName::try_from("a.test").expect("a name");
         let tls = ClientConnection::new(Arc::clone(&self.client), name).expect("a client");
         Client { wire, tls, heard: Vec::new() }

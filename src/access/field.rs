@@ -75,7 +75,7 @@ impl Field {
         match self {
             Self::Time => pen.time(record.began),
             Self::Client => pen.address(view.closing.client.ip()),
-            Self::Listener => pen.word(view.closing.listener),
+            Self::Listener => pen.word(record.door.name()),
             Self::Worker => pen.number(view.closing.worker as u64),
             Self::Method => pen.text(record.method()),
             Self::Target => pen.text(view.closing.route.map(str::as_bytes)),

@@ -283,7 +283,9 @@ impl<'a> Directive<'a> {
     fn value(&self, wanted: &mut Wanted) -> Result<Value, String> {
         let known = match self.argument {
             None => Self::plain(self.letter),
-            Some(argument) => self.with(argument, wanted).map_err(|what| format!("`{}`: {what}", self.text))?,
+            Some(argument) => {
+                self.with(argument, wanted).map_err(|what| format!("`{}`: {what}", self.text))?
+            }
         };
         known.ok_or_else(|| format!("`{}` is not a directive of LogFormat that is known here", self.text))
     }
@@ -364,7 +366,7 @@ mod tests {
         );
         assert_eq!(values("%{code}x %{tran_id}x"), [Value::Field(Field::Code), Value::Header(0)]);
         for (name, _) in NAMED {
-            assert!(values(name).len() > 0, "{name}");
+            assert!(!values(name).is_empty(), "{name}");
         }
         assert_eq!(values(SSL_REQUEST).len(), 6);
         assert_eq!(values("json").len(), Field::ALL.len());
@@ -402,7 +404,10 @@ mod tests {
             ("%h %", "`%` is no complete directive"),
             ("%{a", "`%{a` is no complete directive"),
             ("%20s", "`20` is no status"),
-            ("jsn", "is neither json nor common nor combined nor combinedio nor vhost_combined nor referer nor agent nor a LogFormat string"),
+            (
+                "jsn",
+                "is neither json nor common nor combined nor combinedio nor vhost_combined nor referer nor agent nor a LogFormat string",
+            ),
         ] {
             assert_eq!(Format::compile(text, &mut Wanted::default()), Err(expected.to_owned()));
         }

@@ -2,9 +2,10 @@
 
 use crate::access::line;
 use crate::access::pen::{Closing, View};
-use crate::access::record::Record;
+use crate::access::record::{Door, Record};
 use crate::access::stamp::Stamp;
 use crate::access::{Recording, Sheet, Stream};
+use crate::http::head::{Request, Response};
 use crate::io::Io;
 use crate::time::{Millis, Now};
 use std::sync::Arc;
@@ -46,23 +47,42 @@ impl Journal {
         Self { recording, ..Self::default() }
     }
 
-    /// What is written of the exchanges of a listener.
-    pub fn sheet(&self) -> Option<&Sheet> {
-        self.recording.forward.as_ref()
+    /// Whether anything is written at all.
+    pub fn is_on(&self) -> bool {
+        self.recording.sheets.iter().any(Option::is_some)
+    }
+
+    /// What is written of the exchanges of clients who come in at `door`.
+    pub fn sheet(&self, door: Door) -> Option<&Sheet> {
+        self.recording.sheets[door as usize].as_ref()
     }
 
     /// The record of an exchange that begins; `None` when nothing is written of it.
-    pub fn begin(&mut self, now: Now) -> Option<Box<Record>> {
-        self.sheet()?;
+    pub fn begin(&mut self, door: Door, now: Now) -> Option<Box<Record>> {
+        self.sheet(door)?;
         let mut record = self.spare.pop().unwrap_or_default();
-        record.renew(now);
+        record.renew(door, now);
         Some(record)
+    }
+
+    /// Notes a request whose head could be read, `len` bytes long.
+    pub fn take_request(&self, record: &mut Record, request: &Request<'_, '_>, len: usize, now: Now) {
+        if let Some(sheet) = self.sheet(record.door) {
+            record.take_request(request, len, &sheet.wanted, now);
+        }
+    }
+
+    /// Notes the final head of a target's answer.
+    pub fn take_answer(&self, record: &mut Record, response: &Response<'_, '_>, now: Now) {
+        if let Some(sheet) = self.sheet(record.door) {
+            record.take_answer(response, &sheet.wanted, now);
+        }
     }
 
     /// The exchange of `record` is over: writes its lines.
     pub fn write(&mut self, record: Box<Record>, closing: &Closing<'_>, io: &mut impl Io) {
         let Self { recording, batches, waiting, stamp, scratch, .. } = self;
-        let Some(sheet) = &recording.forward else { return };
+        let Some(sheet) = &recording.sheets[record.door as usize] else { return };
         stamp.sync(closing.ended, || io.wall());
         let (mask, wanted, process) = (&recording.mask, &sheet.wanted, recording.process);
         let view = View { record: &record, closing, mask, wanted, process };

@@ -19,8 +19,6 @@ pub struct Closing<'a> {
     pub local: Option<SocketAddr>,
     /// The client's TLS, if a format shows it.
     pub client_tls: Option<Tls>,
-    /// The kind of the listener.
-    pub listener: &'static str,
     /// The worker.
     pub worker: usize,
     /// Where the request was to go.
@@ -198,10 +196,11 @@ impl Pen<'_> {
 
     /// The first cookie called `name` in the value of `Cookie`.
     pub fn cookie(&mut self, cookies: Option<&[u8]>, name: &[u8], masked: bool) {
-        let found = cookies.into_iter().flat_map(|cookies| cookies.split(|byte| *byte == b';')).find_map(|pair| {
-            let at = memchr::memchr(b'=', pair)?;
-            (pair[..at].trim_ascii() == name).then(|| pair[at + 1..].trim_ascii())
-        });
+        let found =
+            cookies.into_iter().flat_map(|cookies| cookies.split(|byte| *byte == b';')).find_map(|pair| {
+                let at = memchr::memchr(b'=', pair)?;
+                (pair[..at].trim_ascii() == name).then(|| pair[at + 1..].trim_ascii())
+            });
         self.text(found.map(|value| if masked { HIDDEN } else { value }));
     }
 }

@@ -7,6 +7,7 @@ use crate::access::wanted::{HEADERS_MAX, Wanted, Whose};
 use crate::http::head::{Header, Request, Response, Seen, Version};
 use crate::http::header;
 use crate::time::Now;
+use crate::tls::session::Session;
 use std::net::SocketAddr;
 
 /// Longest request target, in bytes; what is cut off is replaced by [`CUT`].
@@ -27,6 +28,31 @@ const _: () = assert!(TEXT_BYTES_MAX <= u16::MAX as usize, "spans are u16");
 struct Span {
     start: u16,
     len: u16,
+}
+
+/// Where the client came in: what is written of its exchanges depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// The forward listener.
+    #[default]
+    Forward,
+    /// The plain reverse listener.
+    Reverse,
+    /// The reverse listener with TLS.
+    ReverseTls,
+}
+
+impl Door {
+    /// Every door.
+    pub const ALL: &[Self] = &[Self::Forward, Self::Reverse, Self::ReverseTls];
+
+    /// The kind of its listener.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse | Self::ReverseTls => "reverse",
+        }
+    }
 }
 
 /// What an exchange waits for; each wait is timed.
@@ -68,6 +94,20 @@ pub struct TargetTls {
     pub serial: Option<String>,
 }
 
+impl Tls {
+    /// That of `session`.
+    pub fn of(session: &Session) -> Self {
+        Self { version: session.version_name(), suite: session.suite_name(), resumed: session.is_resumed() }
+    }
+}
+
+impl TargetTls {
+    /// That of `session`.
+    pub fn of(session: &Session) -> Self {
+        Self { tls: Tls::of(session), serial: session.peer_serial_number() }
+    }
+}
+
 /// How the exchange got its connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
@@ -93,6 +133,8 @@ pub struct Record {
     serial: Span,
     headers: [Span; HEADERS_MAX],
     version: Option<Version>,
+    /// Where the client came in.
+    pub door: Door,
     /// When its first byte arrived.
     pub began: Now,
     /// When its head was complete.
@@ -125,10 +167,10 @@ pub struct Record {
 
 impl Record {
     /// A record of nothing yet, in the memory of an old one.
-    pub fn renew(&mut self, now: Now) {
+    pub fn renew(&mut self, door: Door, now: Now) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        *self = Self { text, began: now, since: now, ..Self::default() };
+        *self = Self { text, door, began: now, since: now, ..Self::default() };
     }
 
     /// The memory it keeps.
@@ -176,7 +218,9 @@ impl Record {
         let line = bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]);
         self.garbage = self.keep(line, TARGET_BYTES_MAX);
         let mut words = line.splitn(3, |byte| *byte == b' ');
-        let (Some(method), Some(target), Some(_)) = (words.next(), words.next(), words.next()) else { return };
+        let (Some(method), Some(target), Some(_)) = (words.next(), words.next(), words.next()) else {
+            return;
+        };
         if header::is_token(method) {
             self.method = self.keep(method, NAME_BYTES_MAX);
             self.target = self.keep(target, TARGET_BYTES_MAX);
@@ -351,7 +395,8 @@ mod tests {
     fn what_is_wanted_of_an_answer_is_kept() {
         let mut record = Record::default();
         let mut space = header_space();
-        let head = b"HTTP/1.1 201 C\r\nServer: a\r\nSet-Cookie: b\r\nX-A: c\r\nServer: d\r\nset-cookie: e\r\n\r\n";
+        let head =
+            b"HTTP/1.1 201 C\r\nServer: a\r\nSet-Cookie: b\r\nX-A: c\r\nServer: d\r\nset-cookie: e\r\n\r\n";
         let response = parse_response(head, &mut space).expect("an answer");
         record.take_answer(&response, &wanted(), Now(9));
         assert_eq!((record.status, record.answered), (201, Some(Now(9))));
@@ -390,7 +435,7 @@ mod tests {
     #[test]
     fn waits_are_timed_and_added() {
         let mut record = Record::default();
-        record.renew(Now(100));
+        record.renew(Door::Forward, Now(100));
         for (phase, now) in [
             (Phase::Dns, 110),
             (Phase::Dns, 115),
@@ -411,7 +456,7 @@ mod tests {
     fn a_used_record_tells_nothing_of_before() {
         let mut record = record("GET /a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n");
         let capacity = record.capacity();
-        record.renew(Now(5));
+        record.renew(Door::Forward, Now(5));
         assert_eq!((record.target(), record.header(0), record.began), (None, None, Now(5)));
         assert_eq!(record.capacity(), capacity);
     }

@@ -9,7 +9,7 @@ use crate::config::later::{logging, proxy, spring};
 use crate::config::spring::Names;
 use crate::credentials::{settings as tls, targets};
 use crate::setting::{AnySetting, Standing};
-use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
+use crate::{access, engine, listener, logging as log, permits, policy, resolve, server, wait};
 
 /// A heading and its settings.
 pub struct Group {
@@ -26,7 +26,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::ALL, logging::ALL] },
+    Group { title: "Logging", lists: &[log::ALL, access::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 
@@ -76,7 +76,7 @@ const POLICY: &[&dyn AnySetting] = &[
 ];
 
 /// Keys that the shipped file sets rather than only shows.
-const SHIPPED: &[(&str, &str)] = &[("server.port", "9000")];
+const SHIPPED: &[(&str, &str)] = &[("server.port", "9000"), ("proxy.log.file", "../log/access.log")];
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {

@@ -48,8 +48,9 @@ impl Streams {
         let mut streams = Self::default();
         if let Some(path) = transaction_file(source)? {
             let file = super::open(access::FILE.key, &path)?;
-            let lines = Lines::start(file)
-                .map_err(|error| format!("the thread that writes {} cannot be started: {error}", path.display()))?;
+            let lines = Lines::start(file).map_err(|error| {
+                format!("the thread that writes {} cannot be started: {error}", path.display())
+            })?;
             streams.lines[Stream::Transactions as usize] = Some(lines);
         }
         Ok(streams)

@@ -4,6 +4,8 @@
 //! The peers are polite and their buffers never grow once warm, so that whatever is counted is the worker's own. For
 //! rude peers and random segmentation there is the simulator.
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Io, Lookup, Moved, Ready, ReloadAsk};
@@ -121,6 +123,16 @@ impl Io for World {
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {
         false
     }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// Nobody ever waits for a permit here.
@@ -213,7 +225,7 @@ impl Pair {
         let mut pair = Self { worker, now: Now(0), script };
         pair.turn(|worker| {
             let peer = SocketAddr::from(([10, 0, 0, 1], 40_000));
-            assert!(worker.accept(Socket(Side::Client), peer).is_ok(), "there is room");
+            assert!(worker.accept(0, Socket(Side::Client), peer).is_ok(), "there is room");
             worker.event(worker.io.client.token, WRITABLE);
         });
         pair

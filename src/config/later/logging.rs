@@ -17,10 +17,8 @@ pub static ALL: &[&dyn AnySetting] = &[
     &TOTAL_SIZE_CAP,
     &CLEAN_HISTORY,
     &CONFIG,
-    &REQUEST_MASK,
     &REQUEST_OTHER,
     &LOG_ON_FULL,
-    &LOG_MASK_PATHS,
 ];
 
 const fn later(key: &'static str, default: &'static str, doc: &'static str) -> Setting<String> {
@@ -92,14 +90,6 @@ pub static CONFIG: Setting<String> = Setting::new(
 )
 .standing(Standing::NoEffect);
 
-/// Whether secrets are masked in request logs.
-pub static REQUEST_MASK: Setting<bool> = Setting::new(
-    "proxy.logging.mask",
-    "true",
-    value::boolean,
-    "Whether request logs mask credentials, cookies and query values.",
-)
-.standing(Standing::NotYet);
 /// The legacy's request log.
 pub static REQUEST_OTHER: Setting<String> =
     later("proxy.logging.*", "", "Shape of the request log (`CommonsRequestLoggingFilter`).");
@@ -109,6 +99,3 @@ pub static LOG_ON_FULL: Setting<String> = later(
     "drop",
     "What a full log queue does: `drop` lines and count them, or `stall` the worker.",
 );
-/// Which path segments are masked.
-pub static LOG_MASK_PATHS: Setting<String> =
-    later("proxy.log.mask-paths", "", "Path segments that access lines mask.");

@@ -1,0 +1,34 @@
+//! The end of an exchange, for its record: what the worker adds, and the line is written.
+
+use crate::access::pen::Closing;
+use crate::access::record::Tls;
+use crate::fault::What;
+use crate::io::Io;
+use crate::key::Key;
+use crate::worker::Worker;
+use std::net::SocketAddr;
+
+impl<I: Io> Worker<I> {
+    /// The exchange of `key` is over: writes its lines, if there are to be any.
+    pub(crate) fn write_record(&mut self, key: Key, fault: Option<What>) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let Some(record) = client.exchange.record.take() else { return };
+        let Some(sheet) = self.journal.sheet(record.door) else { return };
+        let local = if sheet.shows_local { self.io.local_address(&client.leg.socket) } else { None };
+        let client_tls =
+            client.leg.secure.as_ref().filter(|_| sheet.shows_client_tls).map(|tls| Tls::of(&tls.session));
+        let closing = Closing {
+            client: SocketAddr::new(client.address, client.port),
+            local,
+            client_tls,
+            worker: self.id,
+            route: client.exchange.destination.as_ref().map(|destination| &*destination.route),
+            // Who leaves in the middle of a head has no exchange that could fail.
+            fault: fault.or(record.aborted.then_some(What::ClientGone)),
+            requests: client.requests,
+            keeps: !client.exchange.close,
+            ended: self.now,
+        };
+        self.journal.write(record, &closing, &mut self.io);
+    }
+}

@@ -287,6 +287,9 @@ impl<I: Io> Worker<I> {
                 upstream.since = self.now;
                 if upstream.leg.secure.is_some() {
                     client.exchange.upstream_on(UpstreamEvent::Shake);
+                } else if client.exchange.ask.connect {
+                    client.exchange.dial = None;
+                    self.establish(key);
                 } else {
                     client.exchange.dial = None;
                     client.exchange.upstream_on(UpstreamEvent::Open);
@@ -339,7 +342,7 @@ impl<I: Io> Worker<I> {
                 forward.rewind(0);
             }
             if let Some(inbound) = &mut client.leg.inbound {
-                inbound.rewind(mark);
+                inbound.rewind(mark as usize);
             }
         }
         exchange.sent = false;

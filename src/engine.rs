@@ -6,6 +6,7 @@ use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
 use crate::policy::egress::{Egress, TARGET_ALLOW};
+use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
@@ -100,6 +101,10 @@ pub struct Config {
     pub header_filter: HeaderFilter,
     /// Who may enter.
     pub client_address: ClientAddress,
+    /// How a request may name its target.
+    pub forms: Forms,
+    /// Ports that CONNECT may reach.
+    pub connect_ports: Ports,
     /// Where they may go.
     pub egress: Egress,
     /// Who may have certificates trusted.
@@ -138,6 +143,8 @@ impl Config {
             head_max: source.value(&HEAD_BYTES_MAX)?,
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
+            forms: source.value(&FORMS)?,
+            connect_ports: source.value(&CONNECT_PORTS)?,
             egress: source.value(&TARGET_ALLOW)?,
             reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },

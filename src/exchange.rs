@@ -6,6 +6,7 @@
 //!           Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
 //!                            |                 |             |
 //!                            +-----Abandon-----+----> Done   +--Linger--> Lingering
+//!                                                             +--Switch--> Tunnel
 //!
 //! upstream  Absent --Ask--> Wanted --Resolve--> Resolving
 //!                             |                   |
@@ -21,7 +22,8 @@
 //!                                                                       |                              |
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
 //!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
-//!           any but Body and Done --Refuse--> Done
+//!           Connecting (CONNECT), Head (an upgrade) --Switch--> Tunnel   (both sides at once)
+//!           any but Body, Done and Tunnel --Refuse--> Done
 //! ```
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
@@ -53,6 +55,8 @@ pub enum ClientState {
     Done,
     /// The answer is out; what still arrives is dropped until the client closes.
     Lingering,
+    /// No requests any more: bytes go through as they are, until both ends have ended.
+    Tunnel,
 }
 
 /// What happens to the client's side.
@@ -72,12 +76,14 @@ pub enum ClientEvent {
     Renew,
     /// The exchange is over and the connection is to close.
     Linger,
+    /// The connection becomes a tunnel.
+    Switch,
 }
 
 impl ClientState {
     /// Every state.
     pub const ALL: &[Self] =
-        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering];
+        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering, Self::Tunnel];
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
@@ -88,6 +94,7 @@ impl ClientState {
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
             (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => Some(Self::Idle),
             (Self::Done, E::Linger) => Some(Self::Lingering),
+            (Self::Done, E::Switch) => Some(Self::Tunnel),
             _ => None,
         }
     }
@@ -95,8 +102,16 @@ impl ClientState {
 
 impl ClientEvent {
     /// Every event.
-    pub const ALL: &[Self] =
-        &[Self::Secure, Self::Begin, Self::Request, Self::End, Self::Abandon, Self::Renew, Self::Linger];
+    pub const ALL: &[Self] = &[
+        Self::Secure,
+        Self::Begin,
+        Self::Request,
+        Self::End,
+        Self::Abandon,
+        Self::Renew,
+        Self::Linger,
+        Self::Switch,
+    ];
 }
 
 /// Where the upstream side of an exchange stands.
@@ -122,6 +137,8 @@ pub enum UpstreamState {
     Body,
     /// The answer is complete: the origin's or our own.
     Done,
+    /// No answers any more: bytes go through as they are.
+    Tunnel,
 }
 
 /// What happens to the upstream side.
@@ -145,6 +162,8 @@ pub enum UpstreamEvent {
     Answer,
     /// The answer is complete.
     End,
+    /// The connection becomes a tunnel.
+    Switch,
     /// A reused connection failed and the request may be sent again.
     Retry,
     /// We answer ourselves.
@@ -166,11 +185,12 @@ impl UpstreamState {
         Self::Head,
         Self::Body,
         Self::Done,
+        Self::Tunnel,
     ];
 
     /// Whether the head of a final answer has been decided.
     pub const fn has_answer(self) -> bool {
-        matches!(self, Self::Body | Self::Done)
+        matches!(self, Self::Body | Self::Done | Self::Tunnel)
     }
 
     /// Which of the waits that are timed this is.
@@ -180,9 +200,13 @@ impl UpstreamState {
             Self::Resolving => Phase::Dns,
             Self::Connecting => Phase::Connect,
             Self::Handshake => Phase::Tls,
-            Self::Absent | Self::Wanted | Self::Reloading | Self::Head | Self::Body | Self::Done => {
-                Phase::Other
-            }
+            Self::Absent
+            | Self::Wanted
+            | Self::Reloading
+            | Self::Head
+            | Self::Body
+            | Self::Done
+            | Self::Tunnel => Phase::Other,
         }
     }
 
@@ -203,6 +227,7 @@ impl UpstreamState {
             }
             (Self::Head, E::Answer) => Some(Self::Body),
             (Self::Body, E::End) => Some(Self::Done),
+            (Self::Connecting | Self::Head, E::Switch) => Some(Self::Tunnel),
             // Once an answer has begun there is no other.
             (state, E::Refuse) if !state.has_answer() => Some(Self::Done),
             (Self::Done, E::Renew) => Some(Self::Absent),
@@ -223,6 +248,7 @@ impl UpstreamEvent {
         Self::Open,
         Self::Answer,
         Self::End,
+        Self::Switch,
         Self::Retry,
         Self::Refuse,
         Self::Renew,
@@ -242,8 +268,12 @@ pub struct Ask {
     pub json: bool,
     /// The client may be waiting for 100 (Continue) before it sends its body.
     pub expects: bool,
-    /// The method may be repeated without another effect (RFC 9110 §9.2.2).
+    /// The request may be repeated without another effect (RFC 9110 §9.2.2).
     pub idempotent: bool,
+    /// CONNECT: a tunnel is asked for.
+    pub connect: bool,
+    /// The origin was asked to switch protocols, which makes a tunnel of the connections.
+    pub upgrade: bool,
 }
 
 /// The connection attempts of one exchange.
@@ -259,6 +289,24 @@ pub struct Dial {
     pub fault: What,
     /// A resumed session was about a certificate that does not pass any more, so the address was dialled anew.
     pub anew: bool,
+}
+
+/// One way through a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Bytes sent on.
+    pub bytes: u64,
+    /// The end was passed on as well.
+    pub ended: bool,
+}
+
+/// A tunnel: what went through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// From the client to the target.
+    pub up: Way,
+    /// From the target to the client.
+    pub down: Way,
 }
 
 /// What the legacy's error text needs of the request (`proxy.error.compat`).
@@ -304,7 +352,7 @@ pub struct Exchange {
     /// The answer says so itself: close-delimited, its end is the end of the connection.
     pub until_close: bool,
     /// Where the body begins in the client's inbound buffer, while request and body are kept to be sent again.
-    pub replay: Option<usize>,
+    pub replay: Option<u32>,
     /// It stood in the queue for a permit.
     pub queued: bool,
     /// It waits for a handshake with its origin to end, before it asks for a permit.
@@ -331,6 +379,8 @@ pub struct Exchange {
     pub compat: Option<Box<CompatLine>>,
     /// For its line in the log, if it gets one.
     pub record: Option<Box<Record>>,
+    /// What went through, once it is a tunnel.
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 impl Default for Exchange {
@@ -366,6 +416,7 @@ impl Default for Exchange {
             dial: None,
             compat: None,
             record: None,
+            tunnel: None,
         }
     }
 }
@@ -466,6 +517,7 @@ Body End Done
 Body Abandon Done
 Done Renew Idle
 Done Linger Lingering
+Done Switch Tunnel
 ";
         assert_eq!(table(ClientState::ALL, ClientEvent::ALL, ClientState::on), golden);
     }
@@ -492,11 +544,13 @@ Resolving Refuse Done
 Connecting Dial Connecting
 Connecting Shake Handshake
 Connecting Open Head
+Connecting Switch Tunnel
 Connecting Refuse Done
 Handshake Dial Connecting
 Handshake Open Head
 Handshake Refuse Done
 Head Answer Body
+Head Switch Tunnel
 Head Retry Wanted
 Head Refuse Done
 Body End Done

@@ -89,6 +89,7 @@ impl<S> Client<S> {
             ClientState::Idle => return Wait::Idle,
             ClientState::Head => return Wait::Head,
             ClientState::Lingering => return Wait::Linger,
+            ClientState::Tunnel => return Wait::Tunnel,
             ClientState::Body | ClientState::Done => {}
         }
         match self.exchange.upstream() {
@@ -100,7 +101,8 @@ impl<S> Client<S> {
             | UpstreamState::Wanted
             | UpstreamState::Head
             | UpstreamState::Body
-            | UpstreamState::Done => {}
+            | UpstreamState::Done
+            | UpstreamState::Tunnel => {}
         }
         if self.has_answer_to_send(upstream) {
             Wait::ClientSend

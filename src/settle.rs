@@ -161,26 +161,46 @@ impl<I: Io> Worker<I> {
 
     /// Closes a connection that is not in the pool and returns its permit.
     pub(crate) fn drop_upstream(&mut self, link: Key) {
+        self.end_upstream(link, Ending::Plain);
+    }
+
+    fn end_upstream(&mut self, link: Key, ending: Ending) {
         if let Some(mut upstream) = self.upstreams.remove(link) {
-            upstream.leg.farewell(&mut self.io, &mut self.bufs);
+            if ending == Ending::Plain {
+                upstream.leg.farewell(&mut self.io, &mut self.bufs);
+            }
             upstream.leg.empty(&mut self.bufs);
             if upstream.shaking {
                 self.pool.end_handshake(upstream.origin);
                 self.vacancies.push(upstream.origin);
             }
             self.pool.leave(upstream.origin);
+            if ending == Ending::Reset {
+                self.io.reset(upstream.leg.socket);
+            }
         }
     }
 
     /// The client's connection is over, whatever its exchange was doing.
     pub(crate) fn close(&mut self, key: Key, ending: Ending) {
-        self.drop_link(key);
         if let Some(client) = self.clients.at_mut(key) {
             let exchange = &mut client.exchange;
+            let is_tunnel = exchange.client() == ClientState::Tunnel;
             if let Some(record) = &mut exchange.record {
-                record.aborted = true;
+                record.aborted = !is_tunnel || exchange.fault.is_some();
             }
-            if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
+            if let Some(link) = exchange.link.take() {
+                // Only a tunnel breaks off both ways: elsewhere the target has nothing to learn from it.
+                self.end_upstream(link, if is_tunnel { ending } else { Ending::Plain });
+            }
+        }
+        if let Some(client) = self.clients.at_mut(key) {
+            let exchange = &mut client.exchange;
+            if exchange.client() == ClientState::Tunnel && exchange.fault.is_none() {
+                // It has served its time.
+            } else if exchange.upstream() != UpstreamState::Absent
+                && exchange.client() != ClientState::Lingering
+            {
                 if exchange.fault.is_none() {
                     exchange.fault = Some(What::ClientGone);
                     self.stats.count(Counter::ClientGone);
@@ -241,7 +261,7 @@ impl<I: Io> Worker<I> {
         exchange.dial = None;
         exchange.reused = true;
         if exchange.ask.idempotent && exchange.client() == ClientState::Done {
-            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));
+            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark() as u32));
         }
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;

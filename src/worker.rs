@@ -85,13 +85,6 @@ pub struct Worker<I: Io> {
     pub(crate) draining: bool,
 }
 
-impl<I: Io> Drop for Worker<I> {
-    /// What was written of exchanges is not lost with the worker.
-    fn drop(&mut self) {
-        self.journal.hand_over(&mut self.io);
-    }
-}
-
 impl<I: Io> Worker<I> {
     /// The same worker, as the successor of `incarnation` failed ones: no event or grant of theirs finds anybody.
     pub fn of_incarnation(mut self, incarnation: u8) -> Self {
@@ -248,21 +241,13 @@ impl<I: Io> Worker<I> {
         self.stats.count(Counter::Refusals);
         let sent = client.leg.send(&mut self.io, &mut self.bufs, &text[..len], &[]);
         self.stats.add(Counter::BytesToClients, sent.taken);
-        let door = self.config.listener(client.listener).door();
-        client.exchange.record = self.journal.begin(door, self.now);
-        if let Some(record) = &mut client.exchange.record {
-            let (status, body) = reply::told(&text[..len]);
-            record.answer_ourselves(status, body, self.now);
-            record.sent = sent.taken as u64;
-            record.aborted = sent.taken < len;
-        }
         client.leg.finish(&mut self.io, &mut self.bufs);
         client.leg.empty(&mut self.bufs);
         for event in [ClientEvent::Begin, ClientEvent::Abandon, ClientEvent::Linger] {
             client.exchange.client_on(event);
         }
         client.since = self.now;
-        self.write_record(key, Some(what));
+        self.write_answer_at_once(key, what, &text[..len], sent.taken);
         self.drive(key);
     }
 
@@ -349,6 +334,12 @@ impl<I: Io> Worker<I> {
     pub(crate) fn refuse(&mut self, key: Key, what: What) {
         let Some(client) = self.clients.at_mut(key) else { return };
         intake::refuse(&mut turn_of!(self), client, what);
+    }
+
+    /// Tells the client `key` that its CONNECT has succeeded; the caller drives it.
+    pub(crate) fn establish(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        intake::establish(&mut turn_of!(self), client);
     }
 
     /// Tells the client `key` that its reload has succeeded; the caller drives it.

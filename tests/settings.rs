@@ -11,6 +11,7 @@ use apim_proxy::config::reading::Inputs;
 use apim_proxy::config::sources::Effective;
 use apim_proxy::config::{banner, registry};
 use apim_proxy::credentials::load::{self, Credentials};
+use apim_proxy::logging::streams;
 
 /// A folder laid out as `/app/apim-proxy`, removed when dropped.
 struct Installation(PathBuf);
@@ -276,7 +277,8 @@ fn protection_this_build_lacks_ends_the_start() {
         ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is refused:"),
         ("proxy.targets[0].match=a:0", "proxy.targets[0].match=a:0 is not a host,"),
         ("proxy.reverse.ssl.port=443", "proxy.reverse.ssl.port=443 is refused:"),
-        ("proxy.forward.forms=connect", "proxy.forward.forms=connect leaves out header,"),
+        ("proxy.forward.forms=headers", "proxy.forward.forms=headers is not a list of"),
+        ("proxy.connect.ports=9-8", "proxy.connect.ports=9-8 has the item"),
         (
             "proxy.ip.allow=10.0.0.1\nserver.forward-headers-strategy=native",
             "server.forward-headers-strategy=native asks",
@@ -305,7 +307,7 @@ fn the_same_keys_at_their_defaults_start() {
     let effective = app.load("");
     assert_eq!(app.problems(&effective), [""; 0]);
     let waiting: Vec<&str> = effective.not_active_yet().collect();
-    assert_eq!(waiting, ["management.server.port", "proxy.forward.forms", "server.forward-headers-strategy"]);
+    assert_eq!(waiting, ["management.server.port", "server.forward-headers-strategy"]);
 }
 
 #[test]
@@ -456,12 +458,66 @@ fn the_banner_names_maxima_risks_and_what_waits() {
             format!("apim-proxy {}", env!("CARGO_PKG_VERSION")),
             "listener forward 0.0.0.0:9000".to_owned(),
             "maxima: 2 workers".to_owned(),
+            "transaction log access.log: json".to_owned(),
             "risk: proxy.ip.allow is unset: every client that reaches this port may use the proxy".to_owned(),
             "risk: proxy.ssl.client.verifyHostname is off: any trusted certificate passes for any target"
                 .to_owned(),
             "unknown key: conf/application.properties:3: server.prot (nearest known: server.port)".to_owned(),
         ]
     );
+}
+
+#[test]
+fn the_banner_says_where_the_transaction_log_is() {
+    let said = |text: &str| streams::remark(&Installation::with(text).load("")).unwrap();
+    assert_eq!(said(""), "transaction log: off, neither proxy.log.file nor logging.file.name is set");
+    assert_eq!(
+        said("proxy.log.file=/l/t.log\nproxy.log.format=OFF"),
+        "transaction log: off (proxy.log.format)"
+    );
+    assert_eq!(
+        said("logging.file.name=/l/a.log\nproxy.log.format=%h %m"),
+        "transaction log /l/access.log: %h %m"
+    );
+    assert_eq!(said("logging.file.name=/l/a.log\nproxy.log.file=/k/t.log"), "transaction log /k/t.log: json");
+}
+
+#[test]
+fn a_format_that_is_not_known_ends_the_start() {
+    let app = Installation::with("proxy.log.format=%h %f\nproxy.log.mask-paths=cards/*");
+    let effective = app.load("");
+    assert!(effective.has_errors());
+    assert_eq!(
+        app.problems(&effective),
+        [
+            "error: conf/application.properties:1: proxy.log.format=%h %f `%f` is not a directive of LogFormat that is \
+             known here",
+            "error: conf/application.properties:2: proxy.log.mask-paths=cards/* `cards/*` does not begin with a slash and \
+             name segments of which one is `*`: `/cards/*`",
+        ]
+    );
+}
+
+#[test]
+fn the_banner_says_when_anybody_may_use_the_forms_that_everybody_knows() {
+    let remark = |text: &str| {
+        let app = Installation::with(text);
+        let lines = banner::banner(vec![], "", &app.load(""), &Credentials::default());
+        lines.into_iter().find(|line| line.starts_with("risk: proxy.forward.forms"))
+    };
+    for (forms, which) in [
+        ("header,absolute,connect", "absolute and connect"),
+        ("absolute", "absolute"),
+        ("connect, header", "connect"),
+    ] {
+        let expected = format!(
+            "risk: proxy.forward.forms has {which} on without proxy.ip.allow: an open proxy for everyone who reaches \
+             this port"
+        );
+        assert_eq!(remark(&format!("proxy.forward.forms={forms}")), Some(expected));
+        assert_eq!(remark(&format!("proxy.forward.forms={forms}\nproxy.ip.allow=10.0.0.1")), None);
+    }
+    assert_eq!(remark("proxy.forward.forms=header"), None);
 }
 
 #[test]
@@ -515,7 +571,10 @@ fn the_shipped_file_is_made_from_the_settings_and_has_no_problem() {
     let app = Installation::with(&shipped);
     let effective = app.load("");
     assert_eq!((app.problems(&effective), &effective.unknown), (vec![], &vec![]));
-    assert_eq!(effective.entries().map(|(key, _)| key).collect::<Vec<_>>(), ["server.port"]);
+    assert_eq!(
+        effective.entries().map(|(key, _)| key).collect::<Vec<_>>(),
+        ["proxy.forward.forms", "proxy.log.file", "server.port"]
+    );
 
     let spoken: String =
         shipped.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();

@@ -3,16 +3,42 @@
 use crate::access::pen::Closing;
 use crate::access::record::Tls;
 use crate::fault::What;
+use crate::http::reply;
 use crate::io::Io;
 use crate::key::Key;
 use crate::worker::Worker;
 use std::net::SocketAddr;
 
+impl<I: Io> Drop for Worker<I> {
+    /// What was written of exchanges is not lost with the worker.
+    fn drop(&mut self) {
+        self.journal.hand_over(&mut self.io);
+    }
+}
+
 impl<I: Io> Worker<I> {
+    /// The client `key`, who had not asked, was told `answer`, of which `sent` bytes went out.
+    pub(crate) fn write_answer_at_once(&mut self, key: Key, what: What, answer: &[u8], sent: usize) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        let door = self.config.listener(client.listener).door();
+        let Some(mut record) = self.journal.begin(door, self.now) else { return };
+        let (status, body) = reply::told(answer);
+        record.answer_ourselves(status, body, self.now);
+        record.sent = sent as u64;
+        record.aborted = sent < answer.len();
+        client.exchange.record = Some(record);
+        self.write_record(key, Some(what));
+    }
+
     /// The exchange of `key` is over: writes its lines, if there are to be any.
     pub(crate) fn write_record(&mut self, key: Key, fault: Option<What>) {
         let Some(client) = self.clients.at_mut(key) else { return };
-        let Some(record) = client.exchange.record.take() else { return };
+        let Some(mut record) = client.exchange.record.take() else { return };
+        if let Some(tunnel) = &client.exchange.tunnel {
+            record.received += tunnel.up.bytes;
+            record.sent += tunnel.down.bytes;
+            record.body = tunnel.down.bytes;
+        }
         let Some(sheet) = self.journal.sheet(record.door) else { return };
         let local = if sheet.shows_local { self.io.local_address(&client.leg.socket) } else { None };
         let client_tls =

@@ -89,6 +89,7 @@ impl Journal {
         for (stream, format) in &sheet.lines {
             let batch = &mut batches[*stream as usize];
             if batch.lines.is_empty() {
+                batch.lines.reserve(BATCH_BYTES + BATCH_BYTES / 8);
                 batch.since = closing.ended;
                 *waiting += 1;
             }

@@ -61,6 +61,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::QUEUE,
     &wait::RESPONSE,
     &wait::UPSTREAM_IDLE,
+    &wait::TUNNEL_IDLE,
     &engine::HTTPS_ONLY,
     &engine::HANDSHAKES_MAX,
     &permits::PER_ROUTE_MAX,
@@ -68,6 +69,8 @@ const TARGETS: &[&dyn AnySetting] = &[
 ];
 
 const POLICY: &[&dyn AnySetting] = &[
+    &policy::forms::FORMS,
+    &policy::forms::CONNECT_PORTS,
     &policy::client_address::ALLOW,
     &policy::egress::TARGET_ALLOW,
     &policy::header_filter::HEADER_FILTER,
@@ -76,7 +79,11 @@ const POLICY: &[&dyn AnySetting] = &[
 ];
 
 /// Keys that the shipped file sets rather than only shows.
-const SHIPPED: &[(&str, &str)] = &[("server.port", "9000"), ("proxy.log.file", "../log/access.log")];
+const SHIPPED: &[(&str, &str)] = &[
+    ("server.port", "9000"),
+    ("proxy.forward.forms", "header,absolute,connect"),
+    ("proxy.log.file", "../log/access.log"),
+];
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {

@@ -100,6 +100,14 @@ pub fn reloaded(ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     Some(pen.len())
 }
 
+/// Writes the answer to a CONNECT whose tunnel is open (RFC 9110 §9.3.6: without framing fields); the length, or `None` if
+/// `out` is too small.
+pub fn established(out: &mut [u8]) -> Option<usize> {
+    let mut pen = Pen::new(out);
+    pen.put(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    Some(pen.len())
+}
+
 /// The status and the length of the body of an answer that was written here.
 pub fn told(answer: &[u8]) -> (u16, usize) {
     let digits = answer.get(b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()).unwrap_or_default();

@@ -11,14 +11,15 @@ use crate::credentials::load::{self, Credentials};
 use crate::demo;
 use crate::engine::Listener;
 use crate::keystore::list::list;
-use crate::logging::{self, FILE_NAME, LEVEL, Levels};
+use crate::logging::settings::{GROUP, LEVEL};
+use crate::logging::{self, Levels};
 use crate::renewal;
 use crate::server::maxima::{Machine, Maxima};
 use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
 use crate::setting::Source;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fs::{FlockOperation, flock};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -140,7 +141,9 @@ fn read(arguments: Arguments) -> Result<(Effective, Credentials), String> {
 fn start_log(effective: &Effective) -> Result<(), String> {
     let levels = effective.members(&LEVEL).filter_map(|(key, level)| Some((key, level.ok()?)));
     let levels: Vec<_> = levels.collect();
-    logging::start(Levels::new(levels), effective.value(&FILE_NAME)?.as_deref())
+    let groups = effective.members(&GROUP).filter_map(|(key, members)| Some((key, members.ok()?)));
+    let groups: Vec<_> = groups.collect();
+    logging::start(effective, Levels::grouped(&levels, &groups))
 }
 
 fn show(mut arguments: Arguments) -> Result<(), String> {
@@ -153,8 +156,9 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     logging::catch_panics();
     let (effective, credentials) = read(arguments)?;
     let maxima = Maxima::compute(&effective, &Machine::look())?;
-    // Signals are caught before any thread could be hit by one.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])
+    // Signals are caught before any thread could be hit by one. A log file at the limit of its size is for whoever writes
+    // it to deal with.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXFSZ])
         .map_err(|error| format!("signals cannot be caught: {error}"))?;
     let _lock = effective.value(&PID_FILE)?.map(|path| PidFile::take(&path)).transpose()?;
     start_log(&effective)?;
@@ -200,6 +204,11 @@ fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<
         for signal in signals.pending() {
             match signal {
                 SIGUSR1 => log::info!("statistics\n{}", server.report().trim_end()),
+                SIGUSR2 => {
+                    log::info!("log files are opened anew");
+                    logging::reopen();
+                }
+                SIGXFSZ => {}
                 SIGHUP => server.look_at_credentials(),
                 _ if deadline.is_some() => {
                     log::warn!("second signal: exchanges in progress are cut off");

@@ -11,6 +11,7 @@ use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::{Config, Kind, Listener};
 use crate::listener;
+use crate::logging::Lines;
 use crate::logging::streams::Streams;
 use crate::permits::Permits;
 use crate::renewal::board::Board;
@@ -202,7 +203,8 @@ impl Server {
     pub fn report(&self) -> String {
         let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
-        Report(&stats).to_string() + &self.board.report(now)
+        let dropped = format!("log_lines_dropped {}\n", Lines::dropped_in_all());
+        Report(&stats).to_string() + &dropped + &self.board.report(now)
     }
 
     /// A number, summed over all workers.

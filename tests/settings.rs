@@ -332,7 +332,7 @@ fn duplicates_and_emptied_keys_are_warned_of() {
 fn placeholders_reach_keys_variables_and_defaults() {
     let app = Installation::with(
         "base=app\nserver.port=${PORT:${fallback:9}}\nproxy.header.filter=${base}-${server.port}-${USER}\n\
-         server.address=${nobody}\nserver.workers=${\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
+         server.address=${nobody}\nserver.workers=${\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.config=${nobody}",
     );
     let effective = app.load_in("", "", &[("USER", "me")]);
     assert_eq!(value(&effective, "server.port"), "9 [conf/application.properties:2]");
@@ -349,7 +349,7 @@ fn placeholders_reach_keys_variables_and_defaults() {
             ),
             format!("error: {place}:5: server.workers=${{ is not a whole number from 0 to 1024"),
             format!(
-                "warning: {place}:8: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
+                "warning: {place}:8: logging.config=${{nobody}} has a placeholder that nothing defines: ${{nobody}}"
             ),
         ]
     );
@@ -439,6 +439,43 @@ fn unknown_keys_are_listed_with_the_nearest_name() {
             "conf/application.properties:1 server.prot Some(\"server.port\")",
             "conf/application.properties:2 spring.datasource.url None",
             "command line proxy.ip.alow Some(\"proxy.ip.allow\")",
+        ]
+    );
+}
+
+#[test]
+fn names_that_spring_defines_for_logback_are_defined_here() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nlogging.file.name=/log/${hostname}.log\n\
+         logging.pattern.rolling-file-name=${LOG_FILE}.%d{yyyyMMdd}.%i.gz\n\
+         logging.pattern.file=%d{${LOG_DATEFORMAT_PATTERN:-HH:mm}} ${LOG_LEVEL_PATTERN:-%p} ${PID:- } %m%n${LOG_EXCEPTION_CONVERSION_WORD:-%wEx}",
+    );
+    let effective = app.load_in("", "", &[("hostname", "node-a"), ("PID", "4711")]);
+    assert_eq!(app.problems(&effective), [""; 0]);
+    let text = |key| &effective.entry(key).unwrap().text;
+    assert_eq!(text("logging.pattern.rolling-file-name"), "/log/node-a.log.%d{yyyyMMdd}.%i.gz");
+    assert_eq!(text("logging.pattern.file"), "%d{yyyy-MM-dd HH:mm:ss.SSS} %5p 4711 %m%n%wEx");
+}
+
+#[test]
+fn patterns_that_are_not_understood_end_the_start() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nlogging.pattern.file=%d %foo\nlogging.pattern.rolling-file-name=a.%d.gz\n\
+         logging.pattern.dateformat=ww",
+    );
+    let place = "error: conf/application.properties";
+    assert_eq!(
+        app.problems(&app.load("")),
+        [
+            format!(
+                "{place}:4: logging.pattern.dateformat=ww has a date with w, which is not understood; quote it ('w') if it is text"
+            ),
+            format!(
+                "{place}:2: logging.pattern.file=%d %foo has %foo, which is not understood; leave it out"
+            ),
+            format!(
+                "{place}:3: logging.pattern.rolling-file-name=a.%d.gz has no %i; write the pattern of the default, <file>.%d{{yyyy-MM-dd}}.%i.gz"
+            ),
         ]
     );
 }

@@ -26,7 +26,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::ALL, access::ALL, logging::ALL] },
+    Group { title: "Logging", lists: &[log::settings::ALL, access::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 

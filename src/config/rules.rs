@@ -5,7 +5,7 @@
 use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
-use crate::logging::LEVEL;
+use crate::logging::settings::LEVEL;
 use crate::setting::Source as _;
 use log::LevelFilter;
 

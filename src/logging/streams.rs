@@ -1,11 +1,10 @@
 //! The files that the lines of exchanges go to, a writer for each: a stalled disk of one does not hold up the others.
 
 use crate::access::{self, Stream};
-use crate::logging::FILE_NAME;
 use crate::logging::lines::Lines;
+use crate::logging::settings::operators_plan;
 use crate::setting::Source;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The writers.
 #[derive(Clone, Default)]
@@ -21,7 +20,7 @@ pub fn transaction_file(source: &impl Source) -> Result<Option<PathBuf>, String>
     if source.value(&access::FORMAT)?.is_none() {
         return Ok(None);
     }
-    let beside = source.value(&FILE_NAME)?.map(|file| file.with_file_name("access.log"));
+    let beside = operators_plan(source)?.map(|plan| plan.path.with_file_name("access.log"));
     Ok(source.value(&access::FILE)?.or(beside))
 }
 
@@ -39,6 +38,15 @@ pub fn remark(source: &impl Source) -> Result<String, String> {
     })
 }
 
+/// The line that stands where so many lines were lost.
+fn lost(lines: u64) -> String {
+    format!("# {lines} lines dropped\n")
+}
+
+fn lost_json(lines: u64) -> String {
+    format!("{{\"lines_dropped\":{lines}}}\n")
+}
+
 impl Streams {
     /// Opens the files that `source` names and starts their writers.
     ///
@@ -47,10 +55,9 @@ impl Streams {
     pub fn open(source: &impl Source) -> Result<Self, String> {
         let mut streams = Self::default();
         if let Some(path) = transaction_file(source)? {
-            let file = super::open(access::FILE.key, &path)?;
-            let lines = Lines::start(file).map_err(|error| {
-                format!("the thread that writes {} cannot be started: {error}", path.display())
-            })?;
+            let json =
+                source.value(&access::FORMAT)?.is_some_and(|format| format.eq_ignore_ascii_case("json"));
+            let lines = super::open(source, &path, if json { lost_json } else { lost })?;
             streams.lines[Stream::Transactions as usize] = Some(lines);
         }
         Ok(streams)
@@ -65,13 +72,6 @@ impl Streams {
     pub fn hand_over(&self, stream: Stream, lines: &[u8]) {
         if let Some(writer) = &self.lines[stream as usize] {
             writer.hand_over(lines);
-        }
-    }
-
-    /// Waits until everything has been written, for `longest` at most.
-    pub fn flush(&self, longest: Duration) {
-        for lines in self.lines.iter().flatten() {
-            lines.flush(longest);
         }
     }
 }

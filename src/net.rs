@@ -7,9 +7,11 @@ use crate::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use crate::key::{Key, Side};
 use crate::logging;
 use crate::logging::streams::Streams;
+use crate::policy::proxy_auth::Login;
 use crate::renewal::desk::{Answer, Declined, Desk, Order, Plant};
 use crate::resolve::{Notify, Resolver};
 use crate::server::mailbox::{Mailbox, Message};
+use crate::server::verifier::Verifier;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -21,16 +23,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One worker's sockets.
 pub struct Net {
-    registry: Registry,
-    resolver: Arc<Resolver>,
-    mailbox: Arc<Mailbox>,
-    desk: Arc<Desk>,
+    /// Where they are registered.
+    pub registry: Registry,
+    /// Who knows names.
+    pub resolver: Arc<Resolver>,
+    /// Where answers of the others go.
+    pub mailbox: Arc<Mailbox>,
+    /// Where orders are left for whoever reloads.
+    pub desk: Arc<Desk>,
+    /// Who knows passwords.
+    pub verifier: Arc<Verifier>,
     /// The addresses of our own listeners.
-    own: Arc<[SocketAddr]>,
+    pub own: Arc<[SocketAddr]>,
     /// Where lines go.
-    streams: Arc<Streams>,
+    pub streams: Arc<Streams>,
     /// Zero on the worker's clock.
-    start: Instant,
+    pub start: Instant,
 }
 
 /// What an event of the poll says, in the worker's words.
@@ -40,22 +48,6 @@ pub fn ready(event: &Event) -> Ready {
         writable: event.is_writable(),
         read_closed: event.is_read_closed(),
         dead: event.is_error() || event.is_write_closed(),
-    }
-}
-
-impl Net {
-    /// Sockets on `registry`; answers of `resolver` and of whoever takes orders at `desk` go to `mailbox`, lines of
-    /// exchanges to `streams`. The worker's clock was zero at `start`.
-    pub fn new(
-        registry: Registry,
-        resolver: Arc<Resolver>,
-        mailbox: Arc<Mailbox>,
-        desk: Arc<Desk>,
-        own: Arc<[SocketAddr]>,
-        streams: Arc<Streams>,
-        start: Instant,
-    ) -> Self {
-        Self { registry, resolver, mailbox, desk, own, streams, start }
     }
 }
 
@@ -152,6 +144,10 @@ impl Io for Net {
             Declined::Closed => What::ReloadNoStore,
             Declined::Full => What::Overloaded,
         })
+    }
+
+    fn verify(&mut self, login: Arc<Login>, key: Key) -> Result<(), What> {
+        self.verifier.put(&login, &self.mailbox, key)
     }
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {

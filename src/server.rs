@@ -4,6 +4,7 @@ pub mod current;
 pub mod mailbox;
 pub mod maxima;
 mod seat;
+pub mod verifier;
 
 use crate::access::record::Door;
 use crate::access::{Recording, Stream};
@@ -17,6 +18,7 @@ use crate::permits::Permits;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
 use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
+use crate::server::verifier::Verifier;
 use crate::setting::{Setting, Source};
 use crate::stats::{Counter, Report, Stats};
 use crate::time::Millis;
@@ -121,6 +123,7 @@ impl Server {
                 ..Listener::plain(Kind::Forward)
             }],
             targets: Arc::clone(&credentials.targets),
+            users: credentials.users.clone(),
             validates: source.value(&VALIDATE_CERTIFICATE)?,
             ..Config::from(source, maxima.limits)?
         });
@@ -147,6 +150,7 @@ impl Server {
             mailboxes,
             stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
             desk: Arc::default(),
+            verifier: Arc::new(Verifier::start().map_err(|error| cannot("the verifier", error))?),
             own: own.into(),
             streams: Arc::new(streams),
         };

@@ -6,6 +6,7 @@ use crate::engine::Config;
 use crate::exchange::Exchange;
 use crate::fault::What;
 use crate::io::Io;
+use crate::passes::Passes;
 use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::time::Now;
@@ -20,6 +21,8 @@ pub struct Turn<'a, I: Io> {
     pub pool: &'a mut Pool,
     /// The worker's records of exchanges.
     pub journal: &'a mut Journal,
+    /// Credentials that were verified lately.
+    pub passes: &'a Passes,
     /// The configuration of this turn.
     pub config: &'a Config,
     /// The worker's numbers.

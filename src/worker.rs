@@ -14,6 +14,7 @@ use crate::intake;
 use crate::io::{Io, Ready};
 use crate::key::{Key, Side, Slots};
 use crate::pair::{Client, Upstream};
+use crate::passes::Passes;
 use crate::permits::{Permits, WorkerId};
 use crate::pool::Pool;
 use crate::pump::{self, Step};
@@ -43,6 +44,7 @@ macro_rules! turn_of {
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
             journal: &mut $worker.journal,
+            passes: &$worker.passes,
             config: &$worker.config,
             stats: &$worker.stats,
             now: $worker.now,
@@ -63,6 +65,7 @@ pub struct Worker<I: Io> {
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
+    pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
     pub(crate) journal: Journal,
     /// Pairs that ran out of budget.
@@ -114,6 +117,7 @@ impl<I: Io> Worker<I> {
             upstreams: Slots::default(),
             bufs,
             pool: Pool::default(),
+            passes: Passes::default(),
             wheel: Wheel::new(now),
             journal,
             again: VecDeque::new(),

@@ -1,13 +1,35 @@
-//! The end of an exchange, for its record: what the worker adds, and the line is written.
+//! What becomes of a record with its exchange: its waits are timed, and at the end the worker adds what it knows and the
+//! line is written.
 
 use crate::access::pen::Closing;
-use crate::access::record::Tls;
+use crate::access::record::{Phase, Tls};
+use crate::exchange::{Exchange, UpstreamState};
 use crate::fault::What;
 use crate::http::reply;
 use crate::io::Io;
 use crate::key::Key;
+use crate::time::Now;
 use crate::worker::Worker;
 use std::net::SocketAddr;
+
+impl Exchange {
+    /// Notes what it waits for since this turn.
+    pub(crate) fn note_wait(&mut self, now: Now) {
+        use UpstreamState as S;
+        let phase = match self.upstream() {
+            S::Queued => Phase::Queue,
+            S::Resolving => Phase::Dns,
+            S::Connecting => Phase::Connect,
+            S::Handshake => Phase::Tls,
+            S::Absent | S::Verifying | S::Wanted | S::Reloading | S::Head | S::Body | S::Done | S::Tunnel => {
+                Phase::Other
+            }
+        };
+        if let Some(record) = &mut self.record {
+            record.enter(phase, now);
+        }
+    }
+}
 
 impl<I: Io> Drop for Worker<I> {
     /// What was written of exchanges is not lost with the worker.

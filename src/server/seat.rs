@@ -8,6 +8,7 @@ use crate::renewal::desk::Desk;
 use crate::resolve::Resolver;
 use crate::server::current::Current;
 use crate::server::mailbox::{Arrival, Mailbox, Message};
+use crate::server::verifier::Verifier;
 use crate::stats::{Counter, Stats};
 use crate::time::Now;
 use crate::worker::Worker;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub stats: Arc<[Arc<Stats>]>,
     /// Where requests for a reload go.
     pub desk: Arc<Desk>,
+    /// Where passwords are verified.
+    pub verifier: Arc<Verifier>,
     /// The addresses of our listeners.
     pub own: Arc<[SocketAddr]>,
     /// Where the lines of exchanges go.
@@ -114,15 +117,16 @@ impl Seat {
 
     fn worker(&self) -> io::Result<Worker<Net>> {
         let shared = &self.shared;
-        let net = Net::new(
-            self.poll.registry().try_clone()?,
-            Arc::clone(&shared.resolver),
-            Arc::clone(&shared.mailboxes[self.id]),
-            Arc::clone(&shared.desk),
-            Arc::clone(&shared.own),
-            Arc::clone(&shared.streams),
-            shared.start,
-        );
+        let net = Net {
+            registry: self.poll.registry().try_clone()?,
+            resolver: Arc::clone(&shared.resolver),
+            mailbox: Arc::clone(&shared.mailboxes[self.id]),
+            desk: Arc::clone(&shared.desk),
+            verifier: Arc::clone(&shared.verifier),
+            own: Arc::clone(&shared.own),
+            streams: Arc::clone(&shared.streams),
+            start: shared.start,
+        };
         Ok(Worker::new(
             net,
             self.id,
@@ -231,6 +235,7 @@ impl Seat {
                 Message::YieldIdle => worker.yield_idle(),
                 Message::Resolved { key, host, addresses } => worker.resolved(key, &host, addresses),
                 Message::Reloaded { key, outcome } => worker.reloaded(key, outcome),
+                Message::Verified { key, outcome } => worker.verified(key, outcome),
                 Message::Drain => {
                     // Who is in a queue already is served; closing the listener would reset them.
                     self.listeners.iter_mut().for_each(|door| door.waiting = true);

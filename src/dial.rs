@@ -1,22 +1,25 @@
 //! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
 
 use crate::access::record::Reuse;
+use crate::decisions::Decision;
 use crate::exchange::{Dial, Exchange, UpstreamEvent, UpstreamState};
-use crate::fault::What;
+use crate::fault::{Blame, What};
 use crate::http::head::HeadScan;
-use crate::http::target::Scheme;
+use crate::http::target::{Scheme, Target};
 use crate::io::{Addresses, Io, Lookup};
 use crate::key::Key;
 use crate::leg::Leg;
 use crate::pair::Upstream;
 use crate::permits::{Asked, Permit};
-use crate::pool::Destination;
+use crate::policy::egress::{Egress, Ground};
+use crate::policy::standing::Standing;
+use crate::pool::{Asker, Destination};
 use crate::pump;
 use crate::secure::Secure;
 use crate::stats::{Counter, Latency};
 use crate::time::Now;
 use crate::worker::Worker;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// Whether the way there is TLS.
@@ -159,10 +162,16 @@ impl<I: Io> Worker<I> {
         if client.exchange.awaits_handshake {
             return;
         }
+        self.dial_under(key, permit);
+        self.drive(key);
+    }
+
+    /// The exchange of `key` has waited for this permit.
+    pub(crate) fn dial_under(&mut self, key: Key, permit: Permit) {
+        let Some(client) = self.clients.at_mut(key) else { return };
         client.exchange.queued = false;
         client.exchange.permit = Some(permit);
         self.dial_next(key);
-        self.drive(key);
     }
 
     /// Takes a connection from the pool; never to repeat a request that a pooled one has just failed.
@@ -178,6 +187,13 @@ impl<I: Io> Worker<I> {
                 upstream.leg.ready.readable = true;
             }
             if pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg) {
+                if let Some(ground) = upstream.reported {
+                    let (address, destination) = (upstream.address, self.destination(key));
+                    if let Some(destination) = destination {
+                        // It only reports, as it did when it was dialled.
+                        self.denies(key, &destination.target, address, ground);
+                    }
+                }
                 self.attach(key, link);
                 return true;
             }
@@ -202,10 +218,13 @@ impl<I: Io> Worker<I> {
             let address = dial.addresses[(dial.start % count + dial.tried) % count];
             dial.tried += 1;
             let target = SocketAddr::new(address, destination.target.port);
-            if let Err(what) = self.judge_address(&destination, target) {
-                self.note_dial_fault(key, what);
-                continue;
-            }
+            let reported = match self.judge_address(key, &destination, target) {
+                Ok(reported) => reported,
+                Err(what) => {
+                    self.note_dial_fault(key, what);
+                    continue;
+                }
+            };
             let link = self.upstreams.next_key();
             self.stats.count(Counter::Dialled);
             let secure = match secure(&destination) {
@@ -217,7 +236,8 @@ impl<I: Io> Worker<I> {
             };
             match self.io.connect(target, link) {
                 Ok(socket) => {
-                    self.dialling(key, &destination, target, socket, secure);
+                    let leg = Leg::new(socket, secure);
+                    self.dialling(key, &destination, leg, address, reported);
                     return;
                 }
                 Err(what) => {
@@ -228,15 +248,47 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn judge_address(&mut self, destination: &Destination, address: SocketAddr) -> Result<(), What> {
-        self.config.egress.judge(&destination.target.host, address.port(), address.ip())?;
-        if self.io.is_own_listener(address) { Err(What::TargetDenied) } else { Ok(()) }
+    /// Judges an address of `destination` for the client `key`. `Ok(Some)`: it passes only because the policy just reports.
+    fn judge_address(
+        &mut self,
+        key: Key,
+        destination: &Destination,
+        address: SocketAddr,
+    ) -> Result<Option<Ground>, What> {
+        let Asker::Client(group) = destination.asker else { return Ok(None) };
+        let target = &destination.target;
+        let judged = self.config.egress.judge_address(group, &target.host, address.port(), address.ip());
+        let ground = match judged {
+            _ if self.io.is_own_listener(address) => Ground::Own,
+            Err(ground) if destination.barred != Some(ground) => ground,
+            // By its name it was told already.
+            Err(_) => return Ok(None),
+            Ok(()) => {
+                if Standing::of(address.ip()) == Standing::Private {
+                    self.stats.count(Counter::DialledPrivate);
+                }
+                return Ok(None);
+            }
+        };
+        if self.denies(key, target, address.ip(), ground) {
+            Err(Egress::what(ground))
+        } else {
+            Ok(Some(ground))
+        }
+    }
+
+    /// Tells that the policy denies `address` to the client `key`; says whether it does so in earnest.
+    fn denies(&mut self, key: Key, target: &Target, address: IpAddr, ground: Ground) -> bool {
+        let Some(client) = self.clients.at(key) else { return true };
+        let (client, group) = (client.address, client.group);
+        let decision = Decision { client, group, target, address: Some(address), ground };
+        self.decisions.denies(&self.config.egress, &decision, self.now, &self.stats)
     }
 
     /// A refusal by policy is reported only when no address failed otherwise.
     fn note_dial_fault(&mut self, key: Key, what: What) {
         if let Some(dial) = self.clients.at_mut(key).and_then(|client| client.exchange.dial.as_mut())
-            && (what != What::TargetDenied || dial.fault == What::DnsFailed)
+            && (what.fault().by != Blame::Policy || dial.fault == What::DnsFailed)
         {
             dial.fault = what;
         }
@@ -246,24 +298,25 @@ impl<I: Io> Worker<I> {
         &mut self,
         key: Key,
         destination: &Destination,
-        address: SocketAddr,
-        socket: I::Socket,
-        secure: Option<Box<Secure>>,
+        leg: Leg<I::Socket>,
+        address: IpAddr,
+        reported: Option<Ground>,
     ) {
-        let shaking = secure.is_some();
+        let shaking = leg.secure.is_some();
         let Some(client) = self.clients.at_mut(key) else { return };
         let permit = client.exchange.permit.take().expect("who dials holds a permit");
         client.exchange.upstream_on(UpstreamEvent::Dial);
         client.since = self.now;
         if let Some(record) = &mut client.exchange.record {
-            record.take_link(Reuse::New, address, None);
+            record.take_link(Reuse::New, SocketAddr::new(address, destination.target.port), None);
         }
         let link = self.upstreams.insert(Upstream {
-            leg: Leg::new(socket, secure),
+            leg,
             client: Some(key),
             origin: destination.origin,
             address,
             tls: None,
+            reported,
             permit,
             shaking,
             scan: HeadScan::default(),

@@ -5,7 +5,7 @@ use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
-use crate::policy::egress::{Egress, TARGET_ALLOW};
+use crate::policy::egress::Egress;
 use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
@@ -109,7 +109,7 @@ pub struct Config {
     /// Who may use the forward listener, by name and password; `None` asks nobody.
     pub users: Option<Arc<Users>>,
     /// Where they may go.
-    pub egress: Egress,
+    pub egress: Arc<Egress>,
     /// Who may have certificates trusted.
     pub reload_clients: ReloadClients,
     /// Scheme of a target that names none.
@@ -149,7 +149,7 @@ impl Config {
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
             users: None,
-            egress: source.value(&TARGET_ALLOW)?,
+            egress: Egress::from(source).map(Arc::new).map_err(|(key, what)| format!("{key} {what}"))?,
             reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },
             compat: source.value(&ERROR_COMPAT)?,

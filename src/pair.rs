@@ -8,11 +8,14 @@ use crate::io::Io;
 use crate::key::Key;
 use crate::leg::Leg;
 use crate::permits::Permit;
+use crate::policy::egress::Ground;
+use crate::policy::groups::{GroupNumber, Groups};
+use crate::policy::subject_rule::Subject;
 use crate::secure::Secure;
 use crate::time::{Millis, Now};
 use crate::tls::certificate::Certificate;
 use crate::wait::Wait;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// A client connection and the exchange it is in.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Client<S> {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
+    /// Its group (`proxy.groups`).
+    pub group: GroupNumber,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
     pub denied: bool,
     /// It counts among the worker's strangers.
@@ -62,6 +67,7 @@ impl<S> Client<S> {
             listener,
             address,
             port: 0,
+            group: 0,
             denied: false,
             strange: false,
             requests: 0,
@@ -78,6 +84,13 @@ impl<S> Client<S> {
     pub fn subject(&self) -> Option<String> {
         let certificates = self.leg.secure.as_ref()?.session.peer_certificates();
         Certificate::read(certificates.first()?).map(|certificate| certificate.subject_text())
+    }
+
+    /// Finds its group: once it is accepted, and again when its handshake has shown a certificate.
+    pub fn enter_group(&mut self, groups: &Groups) {
+        let shown = self.leg.secure.as_ref().filter(|_| groups.look_at_subjects());
+        let shown = shown.and_then(|secure| secure.session.peer_certificates().first());
+        self.group = groups.of(self.address, shown.and_then(|leaf| Subject::read(leaf)).as_ref());
     }
 
     /// What the pair waits for now.
@@ -172,8 +185,10 @@ pub struct Upstream<S> {
     pub client: Option<Key>,
     /// The origin it belongs to.
     pub origin: Key,
-    /// Where it leads.
-    pub address: SocketAddr,
+    /// The address it leads to.
+    pub address: IpAddr,
+    /// Why the egress policy would deny that address, were it not only to report.
+    pub reported: Option<Ground>,
     /// What logs show of its TLS, if it has one.
     pub tls: Option<Box<TargetTls>>,
     /// The right to exist.

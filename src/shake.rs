@@ -1,7 +1,7 @@
 //! TLS handshakes, of clients and with origins: a few steps at the end of each turn, when every exchange has had its
 //! own, so that a flood of handshakes slows handshakes only.
 
-use crate::access::record::{Reuse, TargetTls};
+use crate::access::record::TargetTls;
 use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
@@ -92,6 +92,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
+        client.enter_group(&self.config.egress.groups);
         client.exchange.client_on(ClientEvent::Secure);
         client.since = self.now;
         self.bufs.end_handshake();
@@ -193,7 +194,7 @@ impl<I: Io> Worker<I> {
         if self.journal.is_on() {
             let tls = TargetTls::of(&secure.session);
             if let Some(record) = &mut client.exchange.record {
-                record.take_link(Reuse::New, upstream.address, Some(&tls));
+                record.take_tls(&tls);
             }
             upstream.tls = Some(Box::new(tls));
         }

@@ -2,6 +2,7 @@
 
 use crate::access::journal::Journal;
 use crate::buf::{BufPool, Lease, SMALL};
+use crate::decisions::Decisions;
 use crate::engine::Config;
 use crate::exchange::Exchange;
 use crate::fault::What;
@@ -21,6 +22,8 @@ pub struct Turn<'a, I: Io> {
     pub pool: &'a mut Pool,
     /// The worker's records of exchanges.
     pub journal: &'a mut Journal,
+    /// What the log was told of the egress policy.
+    pub decisions: &'a mut Decisions,
     /// Credentials that were verified lately.
     pub passes: &'a Passes,
     /// The configuration of this turn.

@@ -283,9 +283,18 @@ impl Record {
     pub fn take_link(&mut self, reuse: Reuse, address: SocketAddr, tls: Option<&TargetTls>) {
         self.reuse = reuse;
         self.address = Some(address);
-        self.tls = tls.map(|known| known.tls);
-        let serial = tls.and_then(|known| known.serial.as_deref()).unwrap_or_default();
-        self.serial = self.keep(serial.as_bytes(), VALUE_BYTES_MAX);
+        (self.tls, self.serial) = (None, Span::default());
+        if let Some(tls) = tls {
+            self.take_tls(tls);
+        }
+    }
+
+    /// Notes the TLS of that connection.
+    pub fn take_tls(&mut self, known: &TargetTls) {
+        self.tls = Some(known.tls);
+        if let Some(serial) = &known.serial {
+            self.serial = self.keep(serial.as_bytes(), VALUE_BYTES_MAX);
+        }
     }
 
     /// Notes the user that a password was asked of.

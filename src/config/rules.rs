@@ -6,11 +6,12 @@ use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
 use crate::logging::settings::LEVEL;
+use crate::policy::egress::Egress;
 use crate::setting::Source as _;
 use log::LevelFilter;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 3] = [implied_tls, client_address, request_lines];
+const RULES: [fn(&mut Effective); 4] = [implied_tls, client_address, egress, request_lines];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -47,6 +48,15 @@ fn client_address(effective: &mut Effective) {
         let what = "asks to believe a header about the client's address, while this build judges proxy.ip.allow by \
                     the socket's address; remove it and let proxy.ip.allow name those addresses";
         effective.complain(Level::Error, &key, what.to_owned());
+    }
+}
+
+/// Groups that are for nobody, and the like. What does not parse has its sentence already.
+fn egress(effective: &mut Effective) {
+    if let Err((key, what)) = Egress::from(effective)
+        && effective.entry(&key).is_none_or(|entry| entry.setting.check(&entry.text).is_ok())
+    {
+        effective.complain(Level::Error, &key, what);
     }
 }
 

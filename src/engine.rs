@@ -11,6 +11,7 @@ use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
+use crate::request_log::RequestLog;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
@@ -130,6 +131,8 @@ pub struct Config {
     pub handshakes_max: usize,
     /// What is written of exchanges; for each worker, what it was when the worker began.
     pub recording: Arc<Recording>,
+    /// Who listens to what is said of single requests; `None` is nobody.
+    pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
     pub limits: Limits,
 }
@@ -160,6 +163,7 @@ impl Config {
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             recording: Arc::new(Recording::from(source)?),
+            request_log: RequestLog::from(source)?,
             limits,
         })
     }

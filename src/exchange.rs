@@ -39,6 +39,7 @@ use crate::key::Key;
 use crate::permits::Permit;
 use crate::policy::proxy_auth::Login;
 use crate::pool::Destination;
+use crate::request_log::Heard;
 use crate::time::Now;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -379,6 +380,8 @@ pub struct Exchange {
     pub compat: Option<Box<CompatLine>>,
     /// For its line in the log, if it gets one.
     pub record: Option<Box<Record>>,
+    /// For the legacy's line about the request.
+    pub heard: Option<Box<Heard>>,
     /// What went through, once it is a tunnel.
     pub tunnel: Option<Box<Tunnel>>,
 }
@@ -417,6 +420,7 @@ impl Default for Exchange {
             dial: None,
             compat: None,
             record: None,
+            heard: None,
             tunnel: None,
         }
     }

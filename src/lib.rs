@@ -44,6 +44,7 @@ pub mod permits;
 pub mod pool;
 pub mod pump;
 pub mod reload;
+pub mod request_log;
 pub mod secure;
 pub mod settle;
 pub mod shake;

@@ -91,6 +91,9 @@ impl<I: Io> Worker<I> {
         }
         exchange.permit = None;
         exchange.dial = None;
+        if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
+            log.tell(&heard);
+        }
         let destination = exchange.destination.take();
         let quiet = exchange.client() == ClientState::Handshake
             && exchange.fault.is_some()
@@ -126,6 +129,9 @@ impl<I: Io> Worker<I> {
         if !keep {
             self.drop_upstream(link);
             return;
+        }
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection can be kept alive"));
         }
         upstream.client = None;
         upstream.since = self.now;
@@ -282,5 +288,8 @@ impl<I: Io> Worker<I> {
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;
         self.stats.count(Counter::Reused);
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection leased"));
+        }
     }
 }

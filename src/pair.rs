@@ -28,6 +28,8 @@ pub struct Client<S> {
     pub scan: HeadScan,
     /// The listener it came through, an index into the configuration's.
     pub listener: u8,
+    /// The host it asked a reverse listener for, in lower case; kept from request to request, for it rarely changes.
+    pub host: Box<[u8]>,
     /// Its address.
     pub address: IpAddr,
     /// Its port.
@@ -65,6 +67,7 @@ impl<S> Client<S> {
             exchange,
             scan: HeadScan::default(),
             listener,
+            host: Box::default(),
             address,
             port: 0,
             group: 0,
@@ -77,6 +80,13 @@ impl<S> Client<S> {
             shaking: false,
             since: now,
             look: Now::NEVER,
+        }
+    }
+
+    /// Notes the host it asks for.
+    pub fn note_host(&mut self, host: &[u8]) {
+        if !self.host.eq_ignore_ascii_case(host) {
+            self.host = host.to_ascii_lowercase().into();
         }
     }
 
@@ -205,4 +215,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 336);
+const _: () = assert!(size_of::<Client<u32>>() <= 368);

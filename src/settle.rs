@@ -91,6 +91,7 @@ impl<I: Io> Worker<I> {
         }
         exchange.permit = None;
         exchange.dial = None;
+        let (lead, fault) = (exchange.lead.take(), exchange.fault);
         if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
             log.tell(&heard);
         }
@@ -109,12 +110,14 @@ impl<I: Io> Worker<I> {
                 what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
             );
         }
-        let fault = client.exchange.fault;
         client.exchange.destination = destination;
         self.write_record(key, fault);
         let Some(client) = self.clients.at_mut(key) else { return };
         if let Some(destination) = client.exchange.destination.take() {
             self.pool.leave(destination.origin);
+        }
+        if let Some(lead) = lead {
+            self.part_with(lead, fault);
         }
     }
 

@@ -47,6 +47,7 @@ rows! {
         Aborted "exchanges_aborted" "Exchanges cut off in the middle of an answer.";
         ClientGone "clients_gone" "Clients that left before their answer was complete.";
         Retries "retries" "Requests sent again after a reused connection failed.";
+        Failovers "failovers" "Requests given to another target of their route because one could not be reached.";
         Reused "upstreams_reused" "Requests that went out on a pooled connection.";
         Dialled "upstreams_dialled" "Connections to origins begun.";
         DialFailed "upstreams_failed" "Connections to origins that did not open.";

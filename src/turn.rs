@@ -1,6 +1,7 @@
 //! What one pair is pumped with: the world, the worker's memory and the time of the turn.
 
 use crate::access::journal::Journal;
+use crate::balance::Balance;
 use crate::buf::{BufPool, Lease, SMALL};
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -22,6 +23,8 @@ pub struct Turn<'a, I: Io> {
     pub pool: &'a mut Pool,
     /// The worker's records of exchanges.
     pub journal: &'a mut Journal,
+    /// What the worker knows of routes' targets.
+    pub balance: &'a mut Balance,
     /// What the log was told of the egress policy.
     pub decisions: &'a mut Decisions,
     /// Credentials that were verified lately.

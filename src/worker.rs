@@ -4,6 +4,7 @@
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
 use crate::access::journal::Journal;
+use crate::balance::Balance;
 use crate::buf::BufPool;
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -42,6 +43,7 @@ macro_rules! turn_of {
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
             journal: &mut $worker.journal,
+            balance: &mut $worker.balance,
             decisions: &mut $worker.decisions,
             passes: &$worker.passes,
             config: &$worker.config,
@@ -64,6 +66,7 @@ pub struct Worker<I: Io> {
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
+    pub(crate) balance: Balance,
     pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
     pub(crate) journal: Journal,
@@ -108,6 +111,7 @@ impl<I: Io> Worker<I> {
     ) -> Self {
         let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
         let journal = Journal::new(Arc::clone(&config.recording));
+        let balance = Balance::new(&config.routes);
         Self {
             io,
             id,
@@ -118,6 +122,7 @@ impl<I: Io> Worker<I> {
             upstreams: Slots::default(),
             bufs,
             pool: Pool::default(),
+            balance,
             passes: Passes::default(),
             wheel: Wheel::new(now),
             journal,
@@ -281,8 +286,11 @@ impl<I: Io> Worker<I> {
         Some(step)
     }
 
-    /// Answers the exchange of `key` ourselves; the caller drives it.
+    /// Answers the exchange of `key` ourselves, unless another target may; the caller drives it.
     pub(crate) fn refuse(&mut self, key: Key, what: What) {
+        if self.fail_over(key, what) {
+            return;
+        }
         let Some(client) = self.clients.at_mut(key) else { return };
         intake::refuse(&mut turn_of!(self), client, what);
     }
@@ -395,6 +403,7 @@ impl<I: Io> Worker<I> {
             && self.bufs.exchanges() == 0
             && self.pool.idle_len() == 0
             && self.pool.users() == 0
+            && self.balance.active() == 0
     }
 
     /// Sweeps over everything for what must always hold. For tests: its cost grows with the number of connections.

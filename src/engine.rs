@@ -59,6 +59,15 @@ pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
      that a target that restarts does not take all the CPU.",
 );
 
+/// Which bodies are not copied.
+pub const SPLICE_MIN: Setting<Option<u64>> = Setting::new(
+    "proxy.splice.min",
+    "32KB",
+    |text| value::size(text).map(|bytes| (bytes > 0).then_some(bytes)),
+    "Bodies of known length with at least this much to come (Spring data size), and bodies that end with their \
+     connection, move from one plain connection to the other inside the kernel (`splice(2)`); 0: never.",
+);
+
 fn head_bytes(text: &str) -> Result<usize, String> {
     let bytes = value::size(text)?;
     match usize::try_from(bytes) {
@@ -127,6 +136,8 @@ pub struct Config {
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// Bodies with at least so many bytes to come go through pipes; `None` is none.
+    pub splice_min: Option<u64>,
     /// Who listens to what is said of single requests; `None` is nobody.
     pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
@@ -158,6 +169,7 @@ impl Config {
             listeners: vec![Listener::plain(Kind::Forward)],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            splice_min: source.value(&SPLICE_MIN)?,
             request_log: RequestLog::from(source)?,
             limits,
         })
@@ -215,6 +227,8 @@ pub struct Limits {
     pub exchanges_max: usize,
     /// Large buffers on lease.
     pub large_max: usize,
+    /// Pipes.
+    pub pipes_max: usize,
 }
 
 impl Limits {

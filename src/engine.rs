@@ -63,6 +63,15 @@ pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
      that a target that restarts does not take all the CPU.",
 );
 
+/// Which bodies are not copied.
+pub const SPLICE_MIN: Setting<Option<u64>> = Setting::new(
+    "proxy.splice.min",
+    "32KB",
+    |text| value::size(text).map(|bytes| (bytes > 0).then_some(bytes)),
+    "Bodies of known length with at least this much to come (Spring data size), and bodies that end with their \
+     connection, move from one plain connection to the other inside the kernel (`splice(2)`); 0: never.",
+);
+
 fn head_bytes(text: &str) -> Result<usize, String> {
     let bytes = value::size(text)?;
     match usize::try_from(bytes) {
@@ -137,6 +146,8 @@ pub struct Config {
     pub handshakes_max: usize,
     /// What is written of exchanges; for each worker, what it was when the worker began.
     pub recording: Arc<Recording>,
+    /// Bodies with at least so many bytes to come go through pipes; `None` is none.
+    pub splice_min: Option<u64>,
     /// Who listens to what is said of single requests; `None` is nobody.
     pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
@@ -171,6 +182,7 @@ impl Config {
             routes: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             recording: Arc::new(Recording::from(source)?),
+            splice_min: source.value(&SPLICE_MIN)?,
             request_log: RequestLog::from(source)?,
             limits,
         })
@@ -245,6 +257,8 @@ pub struct Limits {
     pub exchanges_max: usize,
     /// Large buffers on lease.
     pub large_max: usize,
+    /// Pipes.
+    pub pipes_max: usize,
 }
 
 impl Limits {

@@ -208,6 +208,11 @@ impl UpstreamState {
         matches!(self, Self::Body | Self::Done | Self::Tunnel)
     }
 
+    /// Whether a connection is there that takes the request.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Head | Self::Body | Self::Done)
+    }
+
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;

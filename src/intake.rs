@@ -382,6 +382,7 @@ fn answer_ourselves<I: Io>(
     if let Some(inbound) = &mut leg.inbound {
         inbound.discard_passed();
     }
+    turn.pipes.reclaim(&mut leg.pipe);
     exchange.discarded = Some(0);
     exchange.upstream_on(UpstreamEvent::Refuse);
     answer(turn, client, write);

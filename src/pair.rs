@@ -151,7 +151,7 @@ impl<S> Client<S> {
     pub fn has_answer_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.answer.is_some()
             || self.leg.has_unsent()
-            || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
+            || upstream.is_some_and(|upstream| upstream.leg.has_passed())
     }
 
     /// Behind the last answer of a connection TLS says that nothing follows: it belongs to an answer that ends there, so
@@ -181,7 +181,7 @@ impl<S> Client<S> {
     /// Whether something waits to go to the upstream.
     pub fn has_request_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.forward.as_ref().is_some_and(|buf| !buf.passed().is_empty())
-            || !self.leg.passed().is_empty()
+            || self.leg.has_passed()
             || upstream.is_some_and(|upstream| upstream.leg.has_unsent())
     }
 }
@@ -215,4 +215,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 368);
+const _: () = assert!(size_of::<Client<u32>>() <= 384);

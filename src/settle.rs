@@ -36,6 +36,7 @@ impl<I: Io> Worker<I> {
             inbound.discard_passed();
         }
         client.leg.tidy(&mut self.bufs);
+        self.pipes.reclaim(&mut client.leg.pipe);
         // A fault behind the answer (the rest of the request was malformed, say) does not undo it.
         if exchange.discarded.is_none() {
             self.stats.count(Counter::Answers);
@@ -192,6 +193,7 @@ impl<I: Io> Worker<I> {
             upstream.leg.farewell(&mut self.io, &mut self.bufs);
         }
         upstream.leg.empty(&mut self.bufs);
+        self.pipes.reclaim(&mut upstream.leg.pipe);
         if upstream.shaking {
             self.pool.end_handshake(upstream.origin);
             self.vacancies.push(upstream.origin);
@@ -241,6 +243,7 @@ impl<I: Io> Worker<I> {
             client.leg.farewell(&mut self.io, &mut self.bufs);
         }
         client.leg.empty(&mut self.bufs);
+        self.pipes.reclaim(&mut client.leg.pipe);
         if client.admitted {
             if client.exchange.client() == ClientState::Handshake {
                 self.bufs.end_handshake();

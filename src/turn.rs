@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::fault::What;
 use crate::io::Io;
 use crate::passes::Passes;
+use crate::pipe::PipePool;
 use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::time::Now;
@@ -19,6 +20,8 @@ pub struct Turn<'a, I: Io> {
     pub io: &'a mut I,
     /// The worker's buffers.
     pub bufs: &'a mut BufPool,
+    /// The worker's pipes.
+    pub pipes: &'a mut PipePool<I::Pipe>,
     /// The worker's pool, for finding destinations.
     pub pool: &'a mut Pool,
     /// The worker's records of exchanges.

@@ -79,6 +79,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::TUNNEL_IDLE,
     &engine::HTTPS_ONLY,
     &engine::HANDSHAKES_MAX,
+    &engine::SPLICE_MIN,
     &permits::PER_ROUTE_MAX,
     &permits::TOTAL_MAX,
 ];

@@ -1,5 +1,7 @@
 //! What the worker needs to know of the configuration: typed, immutable, swapped whole at a turn boundary.
 
+use crate::access::Recording;
+use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress, REVERSE_ALLOW};
@@ -59,6 +61,15 @@ pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
     |text| value::whole(text, 1..=10_000).map(|n| n as usize),
     "TLS handshakes with one target that each worker has under way at once; further requests wait for a connection, so \
      that a target that restarts does not take all the CPU.",
+);
+
+/// Which bodies are not copied.
+pub const SPLICE_MIN: Setting<Option<u64>> = Setting::new(
+    "proxy.splice.min",
+    "32KB",
+    |text| value::size(text).map(|bytes| (bytes > 0).then_some(bytes)),
+    "Bodies of known length with at least this much to come (Spring data size), and bodies that end with their \
+     connection, move from one plain connection to the other inside the kernel (`splice(2)`); 0: never.",
 );
 
 fn head_bytes(text: &str) -> Result<usize, String> {
@@ -133,6 +144,10 @@ pub struct Config {
     pub routes: Arc<Routes>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// What is written of exchanges; for each worker, what it was when the worker began.
+    pub recording: Arc<Recording>,
+    /// Bodies with at least so many bytes to come go through pipes; `None` is none.
+    pub splice_min: Option<u64>,
     /// Who listens to what is said of single requests; `None` is nobody.
     pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
@@ -166,6 +181,8 @@ impl Config {
             targets: Arc::default(),
             routes: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            recording: Arc::new(Recording::from(source)?),
+            splice_min: source.value(&SPLICE_MIN)?,
             request_log: RequestLog::from(source)?,
             limits,
         })
@@ -216,6 +233,15 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// What is written of the exchanges of its clients depends on this.
+    pub const fn door(&self) -> Door {
+        match (self.kind, &self.inbound) {
+            (Kind::Forward, _) => Door::Forward,
+            (Kind::Reverse, None) => Door::Reverse,
+            (Kind::Reverse, Some(_)) => Door::ReverseTls,
+        }
+    }
+
     /// A listener without TLS.
     pub const fn plain(kind: Kind) -> Self {
         Self { kind, inbound: None, proxy_protocol: false }
@@ -231,6 +257,8 @@ pub struct Limits {
     pub exchanges_max: usize,
     /// Large buffers on lease.
     pub large_max: usize,
+    /// Pipes.
+    pub pipes_max: usize,
 }
 
 impl Limits {

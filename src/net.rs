@@ -1,8 +1,12 @@
 //! The real world behind the [`Io`] seam: mio sockets on one poll, and the resolver.
 
+use crate::access::Stream;
+use crate::access::stamp::Wall;
 use crate::fault::What;
 use crate::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use crate::key::{Key, Side};
+use crate::logging;
+use crate::logging::streams::Streams;
 use crate::policy::proxy_auth::Login;
 use crate::renewal::desk::{Answer, Declined, Desk, Order, Plant};
 use crate::resolve::{Notify, Resolver};
@@ -11,21 +15,38 @@ use crate::server::verifier::Verifier;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use socket2::SockRef;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Bytes of pages a pipe has room for, if the kernel lets us.
+const PIPE_BYTES: usize = 256 * 1024;
+/// Beyond a user's soft limit (`/proc/sys/fs/pipe-user-pages-soft`) the kernel gives pipes of a page or two, which
+/// cost more than they save.
+const PIPE_BYTES_MIN: usize = 64 * 1024;
 
 /// One worker's sockets.
 pub struct Net {
-    registry: Registry,
-    resolver: Arc<Resolver>,
-    mailbox: Arc<Mailbox>,
-    desk: Arc<Desk>,
-    verifier: Arc<Verifier>,
+    /// Where they are registered.
+    pub registry: Registry,
+    /// Who knows names.
+    pub resolver: Arc<Resolver>,
+    /// Where answers of the others go.
+    pub mailbox: Arc<Mailbox>,
+    /// Where orders are left for whoever reloads.
+    pub desk: Arc<Desk>,
+    /// Who knows passwords.
+    pub verifier: Arc<Verifier>,
     /// The addresses of our own listeners.
-    own: Arc<[SocketAddr]>,
+    pub own: Arc<[SocketAddr]>,
+    /// Where lines go.
+    pub streams: Arc<Streams>,
+    /// Zero on the worker's clock.
+    pub start: Instant,
 }
 
 /// What an event of the poll says, in the worker's words.
@@ -35,20 +56,6 @@ pub fn ready(event: &Event) -> Ready {
         writable: event.is_writable(),
         read_closed: event.is_read_closed(),
         dead: event.is_error() || event.is_write_closed(),
-    }
-}
-
-impl Net {
-    /// Sockets on `registry`; answers of `resolver`, of whoever takes orders at `desk` and of `verifier` go to `mailbox`.
-    pub fn new(
-        registry: Registry,
-        resolver: Arc<Resolver>,
-        mailbox: Arc<Mailbox>,
-        desk: Arc<Desk>,
-        verifier: Arc<Verifier>,
-        own: Arc<[SocketAddr]>,
-    ) -> Self {
-        Self { registry, resolver, mailbox, desk, verifier, own }
     }
 }
 
@@ -63,6 +70,23 @@ fn moved(result: std::io::Result<usize>) -> Moved {
     }
 }
 
+/// A pipe of the kernel.
+pub struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Moves up to `max` bytes; one of the two is a pipe.
+fn spliced(from: impl AsFd, to: impl AsFd, max: usize) -> Moved {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    loop {
+        match splice(from.as_fd(), None, to.as_fd(), None, max, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return moved(result.map_err(Into::into)),
+        }
+    }
+}
+
 fn dial_fault(error: &std::io::Error) -> What {
     match error.kind() {
         ErrorKind::ConnectionRefused => What::ConnectRefused,
@@ -73,6 +97,7 @@ fn dial_fault(error: &std::io::Error) -> What {
 
 impl Io for Net {
     type Socket = TcpStream;
+    type Pipe = Pipe;
 
     fn recv(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Moved {
         loop {
@@ -94,6 +119,22 @@ impl Io for Net {
                 result => return moved(result),
             }
         }
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        // What was refused shows in what it is.
+        let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+        let bytes = fcntl_getpipe_size(&write).ok()?;
+        (bytes >= PIPE_BYTES_MIN).then_some(Pipe { read, write })
+    }
+
+    fn splice_in(&mut self, socket: &mut TcpStream, pipe: &mut Pipe, max: usize) -> Moved {
+        spliced(socket, &pipe.write, max)
+    }
+
+    fn splice_out(&mut self, pipe: &mut Pipe, socket: &mut TcpStream, max: usize) -> Moved {
+        spliced(&pipe.read, socket, max)
     }
 
     fn register(&mut self, socket: &mut TcpStream, key: Key, side: Side) -> Result<(), What> {
@@ -153,6 +194,21 @@ impl Io for Net {
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {
         is_own_listener(&self.own, address)
+    }
+
+    fn wall(&mut self) -> Wall {
+        let since_start = self.start.elapsed().as_micros() as i64;
+        // A clock before 1970 is no clock.
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as i64);
+        Wall { origin: epoch - since_start, zone: logging::zone_seconds() }
+    }
+
+    fn log(&mut self, stream: Stream, lines: &[u8]) {
+        self.streams.hand_over(stream, lines);
+    }
+
+    fn local_address(&mut self, socket: &TcpStream) -> Option<SocketAddr> {
+        socket.local_addr().ok()
     }
 }
 

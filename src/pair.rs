@@ -1,5 +1,6 @@
 //! The two kinds of occupants of a worker: clients, and the upstreams that serve them or wait in the pool.
 
+use crate::access::record::TargetTls;
 use crate::buf::BufPool;
 use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::http::head::HeadScan;
@@ -31,6 +32,8 @@ pub struct Client<S> {
     pub host: Box<[u8]>,
     /// Its address.
     pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
     /// Its group (`proxy.groups`).
     pub group: GroupNumber,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
@@ -66,6 +69,7 @@ impl<S> Client<S> {
             listener,
             host: Box::default(),
             address,
+            port: 0,
             group: 0,
             denied: false,
             strange: false,
@@ -147,7 +151,7 @@ impl<S> Client<S> {
     pub fn has_answer_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.answer.is_some()
             || self.leg.has_unsent()
-            || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
+            || upstream.is_some_and(|upstream| upstream.leg.has_passed())
     }
 
     /// Behind the last answer of a connection TLS says that nothing follows: it belongs to an answer that ends there, so
@@ -177,7 +181,7 @@ impl<S> Client<S> {
     /// Whether something waits to go to the upstream.
     pub fn has_request_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.forward.as_ref().is_some_and(|buf| !buf.passed().is_empty())
-            || !self.leg.passed().is_empty()
+            || self.leg.has_passed()
             || upstream.is_some_and(|upstream| upstream.leg.has_unsent())
     }
 }
@@ -195,6 +199,8 @@ pub struct Upstream<S> {
     pub address: IpAddr,
     /// Why the egress policy would deny that address, were it not only to report.
     pub reported: Option<Ground>,
+    /// What logs show of its TLS, if it has one.
+    pub tls: Option<Box<TargetTls>>,
     /// The right to exist.
     pub permit: Permit,
     /// It counts among the handshakes of its origin.
@@ -209,4 +215,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 368);
+const _: () = assert!(size_of::<Client<u32>>() <= 384);

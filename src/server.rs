@@ -6,11 +6,14 @@ pub mod maxima;
 mod seat;
 pub mod verifier;
 
+use crate::access::record::Door;
+use crate::access::{Recording, Stream};
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::{Config, Listener};
 use crate::listener::{self, Place};
 use crate::logging::Lines;
+use crate::logging::streams::Streams;
 use crate::permits::Permits;
 use crate::policy::routes::Routes;
 use crate::policy::routes::reading::Complaint;
@@ -126,7 +129,11 @@ impl Server {
     /// A sentence that says what stands in the way.
     pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
         let places = listener::places(source)?;
+        let streams = Streams::open(source)?;
+        let mut recording = Recording { process: std::process::id(), ..Recording::from(source)? };
+        recording.sheets[Door::Forward as usize].take_if(|_| !streams.has(Stream::Transactions));
         let config = Arc::new(Config {
+            recording: Arc::new(recording),
             listeners: places.iter().map(|place| credentials.listener(place)).collect(),
             routes: Arc::new(Routes::read(source, &machine_name()).map_err(|wrong| sentences(&wrong))?),
             targets: Arc::clone(&credentials.targets),
@@ -159,6 +166,7 @@ impl Server {
             desk: Arc::default(),
             verifier: Arc::new(Verifier::start().map_err(|error| cannot("the verifier", error))?),
             own: own.into(),
+            streams: Arc::new(streams),
         };
         let board = Arc::new(Board {
             notes: Arc::clone(&credentials.notes),

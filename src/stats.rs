@@ -83,6 +83,7 @@ rows! {
         BytesToClients "bytes_to_clients" "Bytes sent to clients.";
         BytesFromUpstreams "bytes_from_upstreams" "Bytes received from origins.";
         BytesToUpstreams "bytes_to_upstreams" "Bytes sent to origins.";
+        BytesSpliced "bytes_spliced" "Bytes that went from one connection to the other inside the kernel.";
         Turns "turns" "Turns of the poll loop.";
         Panics "panics" "Times the worker failed and was started again.";
     }

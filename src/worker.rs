@@ -3,6 +3,7 @@
 //! The shell calls [`Worker::begin_turn`], hands in what happened ([`Worker::accept`], [`Worker::event`],
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
+use crate::access::journal::Journal;
 use crate::balance::Balance;
 use crate::buf::BufPool;
 use crate::decisions::Decisions;
@@ -17,6 +18,7 @@ use crate::key::{Key, Side, Slots};
 use crate::pair::{Client, Upstream};
 use crate::passes::Passes;
 use crate::permits::{Permits, WorkerId};
+use crate::pipe::PipePool;
 use crate::pool::Pool;
 use crate::pump::{self, Step};
 use crate::stats::{Counter, Stats};
@@ -40,7 +42,9 @@ macro_rules! turn_of {
         Turn {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
+            pipes: &mut $worker.pipes,
             pool: &mut $worker.pool,
+            journal: &mut $worker.journal,
             balance: &mut $worker.balance,
             decisions: &mut $worker.decisions,
             passes: &$worker.passes,
@@ -63,10 +67,12 @@ pub struct Worker<I: Io> {
     pub(crate) clients: Slots<Client<I::Socket>>,
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
+    pub(crate) pipes: PipePool<I::Pipe>,
     pub(crate) pool: Pool,
     pub(crate) balance: Balance,
     pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
+    pub(crate) journal: Journal,
     /// Pairs that ran out of budget.
     again: VecDeque<Key>,
     /// Clients whose buffers could not be promised.
@@ -107,7 +113,9 @@ impl<I: Io> Worker<I> {
         now: Now,
     ) -> Self {
         let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
+        let journal = Journal::new(Arc::clone(&config.recording));
         let balance = Balance::new(&config.routes);
+        let pipes = PipePool::new(config.limits.pipes_max);
         Self {
             io,
             id,
@@ -117,10 +125,12 @@ impl<I: Io> Worker<I> {
             clients: Slots::default(),
             upstreams: Slots::default(),
             bufs,
+            pipes,
             pool: Pool::default(),
             balance,
             passes: Passes::default(),
             wheel: Wheel::new(now),
+            journal,
             again: VecDeque::new(),
             starved: VecDeque::new(),
             shaking: VecDeque::new(),
@@ -173,7 +183,9 @@ impl<I: Io> Worker<I> {
             || !self.shaking.is_empty()
             || !self.greeting.is_empty()
             || !self.vacancies.is_empty();
-        if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
+        let lines_due = self.journal.hand_over_due(&mut self.io, self.now);
+        let waits = [self.wheel.wait(self.now), lines_due];
+        if busy { Some(Millis(0)) } else { waits.into_iter().flatten().min() }
     }
 
     /// Tells an idle client that we are at our limit, without any buffer of an exchange, and lets it linger.
@@ -196,6 +208,7 @@ impl<I: Io> Worker<I> {
             client.exchange.client_on(event);
         }
         client.since = self.now;
+        self.write_answer_at_once(key, what, &text[..len], sent.taken);
         self.drive(key);
     }
 
@@ -273,7 +286,9 @@ impl<I: Io> Worker<I> {
         let client = self.clients.at_mut(key)?;
         let upstream = client.exchange.link.and_then(|link| self.upstreams.at_mut(link));
         let mut turn = turn_of!(self);
-        Some(pump::pump(&mut turn, client, upstream))
+        let step = pump::pump(&mut turn, client, upstream);
+        client.exchange.note_wait(self.now);
+        Some(step)
     }
 
     /// Answers the exchange of `key` ourselves, unless another target may; the caller drives it.
@@ -385,12 +400,13 @@ impl<I: Io> Worker<I> {
         self.clients.len()
     }
 
-    /// Whether nothing at all is left: no client, no upstream, no promise, no lease.
+    /// Whether nothing at all is left: no client, no upstream, no promise, no lease, no pipe.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
             && self.upstreams.is_empty()
             && self.bufs.leased() == (0, 0)
             && self.bufs.exchanges() == 0
+            && self.pipes.leased() == 0
             && self.pool.idle_len() == 0
             && self.pool.users() == 0
             && self.balance.active() == 0
@@ -402,6 +418,7 @@ impl<I: Io> Worker<I> {
     /// When something does not hold.
     pub fn check(&self) {
         let mut leases = 0;
+        let mut pipes = 0;
         let mut admitted = 0;
         for (key, client) in self.clients.iter() {
             let exchange = &client.exchange;
@@ -411,16 +428,14 @@ impl<I: Io> Worker<I> {
             let idle = exchange.client() == ClientState::Idle;
             assert!(!idle || !client.admitted || held > 0, "{key:?} is idle and keeps a promise");
             leases += held;
+            pipes += client.leg.check();
             admitted += usize::from(client.admitted);
             if let Some(link) = exchange.link {
                 let upstream = self.upstreams.at(link).expect("a link leads somewhere");
                 assert_eq!(upstream.client, Some(key), "a pair agrees on who serves whom");
-                let held = held + upstream.leg.leases();
+                let holds = held > 0 || client.leg.is_holding() || upstream.leg.is_holding();
                 let is_tunnel = exchange.client() == ClientState::Tunnel;
-                assert!(
-                    !is_tunnel || client.admitted == (held > 0),
-                    "{key:?} holds what it holds buffers for"
-                );
+                assert!(!is_tunnel || client.admitted == holds, "{key:?} holds what it holds a promise for");
             }
             assert!(
                 exchange.client() != ClientState::Idle || exchange.upstream() == UpstreamState::Absent,
@@ -431,6 +446,7 @@ impl<I: Io> Worker<I> {
         let mut idle = 0;
         for (key, upstream) in self.upstreams.iter() {
             leases += upstream.leg.leases();
+            pipes += upstream.leg.check();
             match upstream.client {
                 None => {
                     assert!(!upstream.leg.is_holding(), "{key:?} is idle and holds bytes");
@@ -444,6 +460,7 @@ impl<I: Io> Worker<I> {
         }
         let (small, large) = self.bufs.leased();
         assert_eq!(leases, small + large, "every lease is held by somebody");
+        assert_eq!(pipes, self.pipes.leased(), "every pipe is held by somebody");
         assert_eq!(admitted, self.bufs.exchanges(), "every promise is held by somebody");
         assert_eq!(idle, self.pool.idle_len(), "every idle connection is pooled");
     }

@@ -1,6 +1,8 @@
 //! A worker and a client that asks for a reload, in memory: when the shell answers late, not at all, or to nobody, and what
 //! the client does meanwhile.
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Io, Lookup, Moved, Ready, ReloadAsk};
@@ -33,6 +35,7 @@ struct Socket;
 
 impl Io for World {
     type Socket = Socket;
+    type Pipe = ();
 
     fn recv(&mut self, _: &mut Socket, into: &mut [u8]) -> Moved {
         let n = self.said.len().min(into.len());
@@ -51,6 +54,18 @@ impl Io for World {
             self.heard.extend_from_slice(slice);
         }
         Moved::Bytes(self.heard.len() - before)
+    }
+
+    fn pipe(&mut self) -> Option<()> {
+        None
+    }
+
+    fn splice_in(&mut self, _socket: &mut Socket, _pipe: &mut (), _max: usize) -> Moved {
+        unreachable!("there are no pipes")
+    }
+
+    fn splice_out(&mut self, _pipe: &mut (), _socket: &mut Socket, _max: usize) -> Moved {
+        unreachable!("there are no pipes")
     }
 
     fn register(&mut self, _: &mut Socket, key: Key, side: Side) -> Result<(), What> {
@@ -89,6 +104,16 @@ impl Io for World {
     fn is_own_listener(&mut self, _: SocketAddr) -> bool {
         false
     }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
+    }
 }
 
 struct Silent;
@@ -107,7 +132,7 @@ struct Stage {
 impl Stage {
     /// A worker with one client.
     fn new() -> Self {
-        let limits = Limits { clients_max: 4, exchanges_max: 4, large_max: 4 };
+        let limits = Limits { clients_max: 4, exchanges_max: 4, large_max: 4, pipes_max: 0 };
         let config = Config::from(&Defaults, limits).expect("the defaults parse");
         let (stats, permits) = (Arc::new(Stats::default()), Permits::new(8, 8, Box::new(Silent)));
         let (config, theirs) = (Arc::new(config), Arc::clone(&stats));

@@ -80,6 +80,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::TUNNEL_IDLE,
     &engine::HTTPS_ONLY,
     &engine::HANDSHAKES_MAX,
+    &engine::SPLICE_MIN,
     &permits::PER_ROUTE_MAX,
     &permits::TOTAL_MAX,
 ];
@@ -99,8 +100,11 @@ const GROUPS_OF_CLIENTS: &[&dyn AnySetting] =
     &[&policy::groups::NAME, &policy::groups::ADDRESSES, &policy::groups::SUBJECTS];
 
 /// Keys that the shipped file sets rather than only shows.
-const SHIPPED: &[(&str, &str)] =
-    &[("server.port", "9000"), ("proxy.forward.forms", "header,absolute,connect")];
+const SHIPPED: &[(&str, &str)] = &[
+    ("server.port", "9000"),
+    ("proxy.forward.forms", "header,absolute,connect"),
+    ("proxy.log.file", "../log/access.log"),
+];
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {

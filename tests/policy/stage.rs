@@ -1,5 +1,7 @@
 //! The stage: one worker, its clients, the targets it dials, and the resolver's answers.
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
@@ -64,6 +66,7 @@ impl World {
 
 impl Io for World {
     type Socket = Socket;
+    type Pipe = ();
 
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Moved {
         let wire = &mut self.wires[socket.0];
@@ -84,6 +87,18 @@ impl Io for World {
             heard.extend_from_slice(slice);
         }
         Moved::Bytes(heard.len() - before)
+    }
+
+    fn pipe(&mut self) -> Option<()> {
+        None
+    }
+
+    fn splice_in(&mut self, _socket: &mut Socket, _pipe: &mut (), _max: usize) -> Moved {
+        unreachable!("there are no pipes")
+    }
+
+    fn splice_out(&mut self, _pipe: &mut (), _socket: &mut Socket, _max: usize) -> Moved {
+        unreachable!("there are no pipes")
     }
 
     fn register(&mut self, socket: &mut Socket, key: Key, side: Side) -> Result<(), What> {
@@ -126,6 +141,16 @@ impl Io for World {
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {
         address.port() == 9000
+    }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
     }
 }
 
@@ -172,7 +197,7 @@ impl Stage {
 
     /// With so many connections to a target at most.
     pub fn narrow(settings: &[&str], per_route: usize) -> Self {
-        let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 4 };
+        let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 4, pipes_max: 0 };
         let config = Config::from(&Texts(settings), limits).expect("the settings are in order");
         let (stats, permits) = (Arc::new(Stats::default()), Permits::new(per_route, 8, Box::new(Silent)));
         let theirs = Arc::clone(&stats);

@@ -1,6 +1,7 @@
 //! What the shell does for the workers: their mail and their configuration.
 
 use super::keys::Contexts;
+use super::ledger;
 use super::script::Script;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::permits::{Grant, Herald, WorkerId};
@@ -69,14 +70,18 @@ pub fn config(script: &Script, contexts: &Contexts, reloaded: bool) -> Arc<Confi
     if reloaded {
         settings.push(("proxy.header.filter", "host,x-target-host,X-SECRET".into()));
     }
+    let splice_min = script.pipes.map_or(0, |pipes| pipes.body_bytes_min);
+    settings.push(("proxy.splice.min", format!("{splice_min}B")));
     let limits = Limits {
         clients_max: script.clients_max,
         exchanges_max: script.exchanges_max,
         large_max: script.large_max,
+        pipes_max: script.pipes.map_or(0, |pipes| pipes.max),
     };
     let mut config = Config::from(&Settings(settings), limits).expect("the settings are in order");
     config.listeners[0].inbound.clone_from(&contexts.inbound);
     config.targets = contexts.targets[usize::from(reloaded)].clone();
     config.handshakes_max = script.handshakes_max;
+    config.recording = Arc::new(ledger::recording());
     Arc::new(config)
 }

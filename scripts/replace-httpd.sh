@@ -101,8 +101,9 @@ After=network-online.target remote-fs.target nss-lookup.target
 [Service]
 Type=notify
 WorkingDirectory=$prefix/bin
-# Its log goes to the journal (journalctl -u httpd): the file of logging.file.name belongs to the process of start.sh.
-ExecStart="$program" "--spring.config.location=file:$conf" --proxy.listeners=reverse "--server.pid-file=$prefix/log/httpd.pid" --logging.file.name=
+# Its log goes to the journal (journalctl -u httpd): the files of logging.file.name and proxy.log.file belong to the process
+# of start.sh.
+ExecStart="$program" "--spring.config.location=file:$conf" --proxy.listeners=reverse "--server.pid-file=$prefix/log/httpd.pid" --logging.file.name= --proxy.log.format=off
 ExecReload=/bin/kill -HUP \$MAINPID
 # Requests in progress have spring.lifecycle.timeout-per-shutdown-phase to end; give more here if that is above 80 s.
 TimeoutStopSec=90

@@ -80,7 +80,7 @@ impl Machine {
     }
 
     fn configure(&self, text: &str) {
-        let common = "server.port=0\nserver.address=127.0.0.1\n";
+        let common = "server.port=0\nserver.address=127.0.0.1\nproxy.log.file=../log/access.log\n";
         self.write("home/conf/application.properties", &format!("{common}{text}"));
     }
 
@@ -153,7 +153,8 @@ fn a_running_httpd_makes_place_and_comes_back() {
     assert_eq!(fs::metadata(&unit).expect("the unit").mode() & 0o777, 0o644);
     let start = format!(
         "\nExecStart=\"{home}/bin/apim-proxy\" \"--spring.config.location=file:{home}/conf/application.properties\" \
-         --proxy.listeners=reverse \"--server.pid-file={home}/log/httpd.pid\" --logging.file.name=\n",
+         --proxy.listeners=reverse \"--server.pid-file={home}/log/httpd.pid\" --logging.file.name= \
+         --proxy.log.format=off\n",
         home = here.home("")
     );
     assert!(text.contains(&start), "{text}");
@@ -334,6 +335,11 @@ fn both_processes_share_the_listeners() {
     let addresses = listens(&ready);
     assert_eq!(addresses.len(), 1, "the reverse listener alone");
     TcpStream::connect(&addresses[0]).expect("it listens");
+    let open = fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it runs");
+    let open: Vec<PathBuf> =
+        open.filter_map(|entry| fs::read_link(entry.expect("an entry").path()).ok()).collect();
+    let log = PathBuf::from(here.home("log/access.log"));
+    assert!(log.exists() && !open.contains(&log), "the transaction log is the other's: {open:?}");
     let shown = run(&mut Command::new(here.home("bin/sp.sh")));
     assert!(shown.0 == 0 && !shown.1.contains("--proxy.listeners=reverse"), "{}", shown.1);
 

@@ -9,7 +9,6 @@ use crate::leg::Leg;
 use crate::permits::Permit;
 use crate::secure::Secure;
 use crate::time::{Millis, Now};
-use crate::tls::certificate::Certificate;
 use crate::wait::Wait;
 use std::net::IpAddr;
 
@@ -67,10 +66,9 @@ impl<S> Client<S> {
         }
     }
 
-    /// The subject of the certificate it showed, for logs and policy; read anew each time, because it is rarely wanted.
-    pub fn subject(&self) -> Option<String> {
-        let certificates = self.leg.secure.as_ref()?.session.peer_certificates();
-        Certificate::read(certificates.first()?).map(|certificate| certificate.subject_text())
+    /// The subject of the certificate it showed, for logs and policy.
+    pub fn subject(&self) -> Option<&str> {
+        self.leg.secure.as_ref()?.session.subject()
     }
 
     /// What the pair waits for now.

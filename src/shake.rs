@@ -91,6 +91,9 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
+        if let Some(secure) = &mut client.leg.secure {
+            secure.session.forget_certificates();
+        }
         client.exchange.client_on(ClientEvent::Secure);
         client.since = self.now;
         self.bufs.end_handshake();
@@ -188,6 +191,9 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.stats.count(if resumed { Counter::TlsResumed } else { Counter::TlsFull });
+        if let Some(secure) = &mut upstream.leg.secure {
+            secure.session.forget_certificates();
+        }
         self.stats.time(Latency::Handshake, self.now.micros_since(upstream.since));
         upstream.shaking = false;
         let origin = upstream.origin;

@@ -12,6 +12,7 @@ use crate::io::Io;
 use crate::pair::{Client, Upstream};
 use crate::stats::Latency;
 use crate::time::{Millis, Now};
+use crate::tunnel;
 use crate::turn::Turn;
 use crate::wait::Wait;
 
@@ -111,7 +112,9 @@ fn judge_head<I: Io>(
     let mut space = header_space();
     let response = head::parse_response(&buf.pending()[..len], &mut space)?;
     let interim = (100..200).contains(&response.status);
-    let accepted = if interim {
+    let accepted = if response.status == 101 {
+        switch(turn, client, &response, &buf.pending()[..len])?
+    } else if interim {
         interim_answer(turn, &mut client.exchange, &response, &buf.pending()[..len])?
     } else {
         final_answer(turn, client, &response, &buf.pending()[..len])?
@@ -145,8 +148,7 @@ fn interim_answer<I: Io>(
     response: &Response<'_, '_>,
     bytes: &[u8],
 ) -> Result<bool, What> {
-    // Nobody asked to switch: Upgrade is not passed on.
-    if response.status == 101 || exchange.interims == INTERIMS_MAX {
+    if exchange.interims == INTERIMS_MAX {
         return Err(What::BadResponse);
     }
     framing::response(response, exchange.ask.head)?;
@@ -157,6 +159,30 @@ fn interim_answer<I: Io>(
         }
     }
     exchange.interims += 1;
+    Ok(true)
+}
+
+/// The origin switches protocols, if that was asked of it (RFC 9110 §7.8): the pair becomes a tunnel once the request is
+/// complete.
+fn switch<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    response: &Response<'_, '_>,
+    bytes: &[u8],
+) -> Result<bool, What> {
+    if !client.exchange.ask.upgrade || !response.fields.upgrade {
+        return Err(What::BadResponse);
+    }
+    framing::response(response, false)?;
+    if client.exchange.client() != ClientState::Done || client.has_request_to_send(None) {
+        return Ok(false);
+    }
+    let edits = Edits { connection: ConnectionField::Upgrade, unchunk: false };
+    let write = |out: &mut [u8]| rewrite::response(response, bytes, &edits, out);
+    if !turn.write_head(&mut client.exchange, bytes.len(), write)? {
+        return Ok(false);
+    }
+    tunnel::open(turn, client);
     Ok(true)
 }
 

@@ -7,6 +7,7 @@ use crate::key::{Key, Side};
 use crate::pair::Client;
 use crate::pump::Ending;
 use crate::time::{Millis, Now};
+use crate::tunnel;
 use crate::wait::Wait;
 use crate::worker::Worker;
 
@@ -131,6 +132,15 @@ impl<I: Io> Worker<I> {
                 // The answer is out, the origin does not take the rest of the request.
                 self.drop_link(key);
                 self.drive(key);
+                return;
+            }
+            (Wait::Tunnel, _) => {
+                // What is stuck in it will never arrive, and its ends are not to take that for an end.
+                let stuck = self.clients.at(key).is_some_and(|client| {
+                    let upstream = client.exchange.link.and_then(|link| self.upstreams.at(link));
+                    tunnel::is_carrying(client, upstream)
+                });
+                self.close(key, if stuck { Ending::Reset } else { Ending::Plain });
                 return;
             }
             (other, _) => {

@@ -280,6 +280,9 @@ impl<I: Io> Worker<I> {
                 upstream.since = self.now;
                 if upstream.leg.secure.is_some() {
                     client.exchange.upstream_on(UpstreamEvent::Shake);
+                } else if client.exchange.ask.connect {
+                    client.exchange.dial = None;
+                    self.establish(key);
                 } else {
                     client.exchange.dial = None;
                     client.exchange.upstream_on(UpstreamEvent::Open);

@@ -4,6 +4,7 @@ use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
 use crate::policy::egress::{Egress, TARGET_ALLOW};
+use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
@@ -98,6 +99,10 @@ pub struct Config {
     pub header_filter: HeaderFilter,
     /// Who may enter.
     pub client_address: ClientAddress,
+    /// How a request may name its target.
+    pub forms: Forms,
+    /// Ports that CONNECT may reach.
+    pub connect_ports: Ports,
     /// Where they may go.
     pub egress: Egress,
     /// Who may have certificates trusted.
@@ -112,8 +117,8 @@ pub struct Config {
     pub https_only: bool,
     /// Whether the certificates of targets are checked.
     pub validates: bool,
-    /// The forward listener's TLS; `None` is plain.
-    pub inbound: Option<Inbound>,
+    /// The listeners, in the order in which they were opened; which there are never changes.
+    pub listeners: Vec<Listener>,
     /// What differs between targets, their TLS included.
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
@@ -123,7 +128,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads everything from `source` but the TLS, which is read from files; `limits` were computed from the machine.
+    /// Reads everything from `source` but the TLS, which is read from files, for a plain forward listener; `limits` were
+    /// computed from the machine.
     ///
     /// # Errors
     /// What is wrong with a text.
@@ -133,6 +139,8 @@ impl Config {
             head_max: source.value(&HEAD_BYTES_MAX)?,
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
+            forms: source.value(&FORMS)?,
+            connect_ports: source.value(&CONNECT_PORTS)?,
             egress: source.value(&TARGET_ALLOW)?,
             reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },
@@ -140,11 +148,53 @@ impl Config {
             requests_max: source.value(&REQUESTS_MAX)?,
             https_only: source.value(&HTTPS_ONLY)?,
             validates: true,
-            inbound: None,
+            listeners: vec![Listener::plain(Kind::Forward)],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             limits,
         })
+    }
+
+    /// The listener of this index.
+    pub fn listener(&self, index: u8) -> &Listener {
+        &self.listeners[usize::from(index)]
+    }
+}
+
+/// What clients reach behind a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whatever target the request names.
+    Forward,
+    /// Our routes.
+    Reverse,
+}
+
+impl Kind {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+        }
+    }
+}
+
+/// What is to be known of the clients of a listener.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// What they reach.
+    pub kind: Kind,
+    /// Their TLS; `None` is plain.
+    pub inbound: Option<Inbound>,
+    /// Whether the PROXY protocol comes before everything else.
+    pub proxy_protocol: bool,
+}
+
+impl Listener {
+    /// A listener without TLS.
+    pub const fn plain(kind: Kind) -> Self {
+        Self { kind, inbound: None, proxy_protocol: false }
     }
 }
 

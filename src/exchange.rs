@@ -6,6 +6,7 @@
 //!           Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
 //!                            |                 |             |
 //!                            +-----Abandon-----+----> Done   +--Linger--> Lingering
+//!                                                             +--Switch--> Tunnel
 //!
 //! upstream  Absent --Ask--> Wanted --Resolve--> Resolving
 //!                             |                   |
@@ -21,7 +22,8 @@
 //!                                                                       |                              |
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
 //!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
-//!           any but Body and Done --Refuse--> Done
+//!           Connecting (CONNECT), Head (an upgrade) --Switch--> Tunnel   (both sides at once)
+//!           any but Body, Done and Tunnel --Refuse--> Done
 //! ```
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
@@ -52,6 +54,8 @@ pub enum ClientState {
     Done,
     /// The answer is out; what still arrives is dropped until the client closes.
     Lingering,
+    /// No requests any more: bytes go through as they are, until both ends have ended.
+    Tunnel,
 }
 
 /// What happens to the client's side.
@@ -71,12 +75,14 @@ pub enum ClientEvent {
     Renew,
     /// The exchange is over and the connection is to close.
     Linger,
+    /// The connection becomes a tunnel.
+    Switch,
 }
 
 impl ClientState {
     /// Every state.
     pub const ALL: &[Self] =
-        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering];
+        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering, Self::Tunnel];
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
@@ -87,6 +93,7 @@ impl ClientState {
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
             (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => Some(Self::Idle),
             (Self::Done, E::Linger) => Some(Self::Lingering),
+            (Self::Done, E::Switch) => Some(Self::Tunnel),
             _ => None,
         }
     }
@@ -94,8 +101,16 @@ impl ClientState {
 
 impl ClientEvent {
     /// Every event.
-    pub const ALL: &[Self] =
-        &[Self::Secure, Self::Begin, Self::Request, Self::End, Self::Abandon, Self::Renew, Self::Linger];
+    pub const ALL: &[Self] = &[
+        Self::Secure,
+        Self::Begin,
+        Self::Request,
+        Self::End,
+        Self::Abandon,
+        Self::Renew,
+        Self::Linger,
+        Self::Switch,
+    ];
 }
 
 /// Where the upstream side of an exchange stands.
@@ -121,6 +136,8 @@ pub enum UpstreamState {
     Body,
     /// The answer is complete: the origin's or our own.
     Done,
+    /// No answers any more: bytes go through as they are.
+    Tunnel,
 }
 
 /// What happens to the upstream side.
@@ -144,6 +161,8 @@ pub enum UpstreamEvent {
     Answer,
     /// The answer is complete.
     End,
+    /// The connection becomes a tunnel.
+    Switch,
     /// A reused connection failed and the request may be sent again.
     Retry,
     /// We answer ourselves.
@@ -165,11 +184,12 @@ impl UpstreamState {
         Self::Head,
         Self::Body,
         Self::Done,
+        Self::Tunnel,
     ];
 
     /// Whether the head of a final answer has been decided.
     pub const fn has_answer(self) -> bool {
-        matches!(self, Self::Body | Self::Done)
+        matches!(self, Self::Body | Self::Done | Self::Tunnel)
     }
 
     /// The state after `event`; `None` when it cannot happen here.
@@ -189,6 +209,7 @@ impl UpstreamState {
             }
             (Self::Head, E::Answer) => Some(Self::Body),
             (Self::Body, E::End) => Some(Self::Done),
+            (Self::Connecting | Self::Head, E::Switch) => Some(Self::Tunnel),
             // Once an answer has begun there is no other.
             (state, E::Refuse) if !state.has_answer() => Some(Self::Done),
             (Self::Done, E::Renew) => Some(Self::Absent),
@@ -209,6 +230,7 @@ impl UpstreamEvent {
         Self::Open,
         Self::Answer,
         Self::End,
+        Self::Switch,
         Self::Retry,
         Self::Refuse,
         Self::Renew,
@@ -228,8 +250,12 @@ pub struct Ask {
     pub json: bool,
     /// The client may be waiting for 100 (Continue) before it sends its body.
     pub expects: bool,
-    /// The method may be repeated without another effect (RFC 9110 §9.2.2).
+    /// The request may be repeated without another effect (RFC 9110 §9.2.2).
     pub idempotent: bool,
+    /// CONNECT: a tunnel is asked for.
+    pub connect: bool,
+    /// The origin was asked to switch protocols, which makes a tunnel of the connections.
+    pub upgrade: bool,
 }
 
 /// The connection attempts of one exchange.
@@ -245,6 +271,24 @@ pub struct Dial {
     pub fault: What,
     /// A resumed session was about a certificate that does not pass any more, so the address was dialled anew.
     pub anew: bool,
+}
+
+/// One way through a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Bytes sent on.
+    pub bytes: u64,
+    /// The end was passed on as well.
+    pub ended: bool,
+}
+
+/// A tunnel: what went through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnel {
+    /// From the client to the target.
+    pub up: Way,
+    /// From the target to the client.
+    pub down: Way,
 }
 
 /// What the legacy's error text needs of the request (`proxy.error.compat`).
@@ -315,6 +359,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// What went through, once it is a tunnel.
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 impl Default for Exchange {
@@ -349,6 +395,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            tunnel: None,
         }
     }
 }
@@ -442,6 +489,7 @@ Body End Done
 Body Abandon Done
 Done Renew Idle
 Done Linger Lingering
+Done Switch Tunnel
 ";
         assert_eq!(table(ClientState::ALL, ClientEvent::ALL, ClientState::on), golden);
     }
@@ -468,11 +516,13 @@ Resolving Refuse Done
 Connecting Dial Connecting
 Connecting Shake Handshake
 Connecting Open Head
+Connecting Switch Tunnel
 Connecting Refuse Done
 Handshake Dial Connecting
 Handshake Open Head
 Handshake Refuse Done
 Head Answer Body
+Head Switch Tunnel
 Head Retry Wanted
 Head Refuse Done
 Body End Done

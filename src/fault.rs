@@ -111,8 +111,12 @@ faults! {
     ReloadShell: Proxy 500 "reload_failed" "the command of server.ssl.reloadShell failed, so the trust store is as it was";
     /// Anything else that kept a certificate from being added to the trust store.
     ReloadFailed: Proxy 500 "reload_failed" "the certificate was not added to the trust store; the log of the proxy says why";
-    /// CONNECT, which this build does not serve.
-    ConnectOff: Policy 405 "connect_off" "CONNECT is not served; name the target in x-target-host";
+    /// CONNECT while it is off.
+    ConnectOff: Policy 405 "connect_off" "CONNECT is off (proxy.forward.forms); name the target in x-target-host";
+    /// CONNECT to a port that is not meant for it.
+    ConnectPort: Policy 403 "connect_port" "CONNECT may not reach this port (proxy.connect.ports)";
+    /// A request names its target in a way that is off.
+    FormOff: Policy 403 "form_off" "requests may not name their target like this (proxy.forward.forms)";
 
     /// An http target while `proxy.ssl.client.enabled=true`.
     HttpsOnly: Policy 403 "https_only" "only https targets are allowed (proxy.ssl.client.enabled)";
@@ -208,7 +212,7 @@ impl What {
     pub const fn closes(self) -> bool {
         match self.row().0 {
             Blame::Client => !matches!(self, Self::BadTarget),
-            Blame::Policy => matches!(self, Self::ClientDenied | Self::ConnectOff),
+            Blame::Policy => matches!(self, Self::ClientDenied),
             Blame::Upstream => false,
             Blame::Proxy => true,
         }

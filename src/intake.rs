@@ -4,7 +4,7 @@ use crate::engine::DISCARD_MAX;
 use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
 use crate::fault::What;
 use crate::http::framer::Framer;
-use crate::http::framing;
+use crate::http::framing::{self, Framing};
 use crate::http::head::{self, Request, Version, header_space};
 use crate::http::reply::{self, Compat};
 use crate::http::rewrite::{self, ConnectionField};
@@ -13,6 +13,7 @@ use crate::io::Io;
 use crate::pair::Client;
 use crate::pool::Destination;
 use crate::stats::Counter;
+use crate::tunnel;
 use crate::turn::Turn;
 use std::rc::Rc;
 
@@ -116,8 +117,14 @@ fn take_request<I: Io>(
         json: request.fields.json,
         expects: request.fields.expect_continue,
         idempotent: matches!(request.method, b"GET" | b"HEAD" | b"PUT" | b"DELETE" | b"OPTIONS"),
+        connect: request.method == b"CONNECT",
+        upgrade: false,
     };
     let body = framing::request(&request)?;
+    if exchange.ask.connect && body != Framing::None {
+        // Nobody can tell such a body from what goes through the tunnel (RFC 9110 §9.3.6).
+        return Err(What::BadFraming);
+    }
     let form = target::form(request.method, request.target)?;
     client.requests = client.requests.saturating_add(1);
     turn.stats.count(Counter::Requests);
@@ -144,7 +151,7 @@ fn forward<I: Io>(
     turn.pool.enter(destination.origin);
     // The log names it, whatever becomes of the request.
     exchange.destination = Some(Rc::clone(&destination));
-    if request.fields.reload {
+    if request.fields.reload && !exchange.ask.connect {
         turn.config.reload_clients.judge(client.address, request.headers)?;
         if !turn.config.validates {
             return Err(What::ReloadOff);
@@ -163,16 +170,24 @@ fn forward<I: Io>(
         Scheme::Http if turn.config.https_only => return Err(What::HttpsOnly),
         Scheme::Https if destination.profile.tls.is_none() => return Err(What::TlsFailed),
         Scheme::Http | Scheme::Https => {}
+        Scheme::Tcp => {
+            exchange.upstream_on(UpstreamEvent::Ask);
+            return Ok(());
+        }
     }
     let grown = bytes.len() + target.base.len() + target.authority.len() + 64;
     let mut out = turn.lease_for(grown);
     let drop = |name: &[u8]| turn.config.header_filter.drops(name);
-    let written = rewrite::request(request, bytes, form, target, drop, out.free_mut());
+    let upgrade = request.fields.upgrade && !exchange.ask.version10 && !drop(b"upgrade");
+    let written = rewrite::request(request, bytes, form, target, upgrade, drop, out.free_mut());
     let Some(n) = written else {
         turn.bufs.give_back(out);
         return Err(What::Overloaded);
     };
     out.written(n);
+    // What an origin makes of a switch asked for twice is anybody's guess.
+    exchange.ask.idempotent &= !upgrade;
+    exchange.ask.upgrade = upgrade;
     exchange.forward = Some(out);
     exchange.upstream_on(UpstreamEvent::Ask);
     Ok(())
@@ -187,14 +202,28 @@ fn find_destination<I: Io>(
     if request.method == b"TRACE" {
         return Err(What::TraceDenied);
     }
-    if matches!(form, Form::Authority(_)) {
-        return Err(What::ConnectOff);
+    let config = turn.config;
+    if let Form::Authority(authority) = form {
+        if !config.forms.connect {
+            return Err(What::ConnectOff);
+        }
+        let destination = turn.pool.tunnel(authority, &config.targets)?;
+        let named = config.connect_ports.name(destination.target.port);
+        return if named { Ok(destination) } else { Err(What::ConnectPort) };
     }
-    let target = request.fields.target_host.filter(|value| !value.is_empty()).ok_or(What::TargetMissing)?;
+    let target = match (request.fields.target_host, form) {
+        (Some(target), _) if config.forms.header => target,
+        // Scheme and authority are a target as they stand.
+        (_, Form::Absolute { path, .. }) if config.forms.absolute && !request.fields.reload => {
+            &request.target[..request.target.len() - path.len()]
+        }
+        _ if config.forms.header => return Err(What::TargetMissing),
+        _ => return Err(What::FormOff),
+    };
     if request.fields.reload {
-        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, &turn.config.targets);
+        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, &config.targets);
     }
-    turn.pool.destination(target, turn.config.default_scheme, &turn.config.targets)
+    turn.pool.destination(target, config.default_scheme, &config.targets)
 }
 
 /// Judges the body as far as it has arrived; a refused request's body is dropped.
@@ -231,7 +260,8 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
     } else {
         what
     };
-    let broken = what.closes() || (turn.config.compat && what.status() >= 500);
+    // Behind a CONNECT come bytes of a tunnel that will not be: nothing of that is to be read as a request.
+    let broken = what.closes() || (turn.config.compat && what.status() >= 500) || client.exchange.ask.connect;
     let Client { leg, exchange, .. } = &mut *client;
     if exchange.client() == ClientState::Head && exchange.ask == Ask::default() {
         // The head could not be read, but nothing that begins like a HEAD gets a body.
@@ -251,6 +281,14 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
 /// Tells the client that the reload it asked for has succeeded.
 pub fn confirm<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
     answer_ourselves(turn, client, false, reply::reloaded);
+}
+
+/// Tells the client that the tunnel it asked for is open, and opens it.
+pub fn establish<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
+    match turn.write_head(&mut client.exchange, 64, reply::established) {
+        Ok(_) => tunnel::open(turn, client),
+        Err(what) => refuse(turn, client, what),
+    }
 }
 
 /// Gives the answer that `write` writes instead of a target's; a `broken` connection closes behind it.

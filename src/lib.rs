@@ -43,6 +43,7 @@ pub mod secure;
 pub mod settle;
 pub mod shake;
 pub mod told;
+pub mod tunnel;
 pub mod turn;
 pub mod wait;
 pub mod worker;

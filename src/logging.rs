@@ -3,81 +3,142 @@
 //! ```text
 //! 2026-01-31T09:00:00.123+09:00 [INFO ] (worker-0) apim_proxy::server: message
 //! ```
-//! A log call formats its line and hands it over; it never waits for a disk. Peer bytes cannot forge a line: control
-//! bytes are replaced and continuation lines indented. Access and wire lines do not come this way.
+//! A log call formats its line and hands it over; it never waits for a disk. With `logging.pattern.*` the line is
+//! made by [`pattern`], and simplelog, its own columns switched off, only writes it. Peer bytes cannot forge a line:
+//! control bytes are replaced and continuation lines indented. Lines of transactions do not come this way, but their
+//! files are kept by the same code ([`open`]).
+//!
+//! ```text
+//! lines   a bounded buffer and its thread        settings  what operators say of it
+//! file    one file: append, roll, find again     rolled    names of rolled files
+//! archive compress and remove them               hold      who may roll a shared file
+//! levels  who is how loud                        pattern, date  Logback's formats
+//! ```
 
+mod archive;
+mod date;
+mod file;
+mod hold;
 mod levels;
 mod lines;
+mod pattern;
+mod rolled;
+pub mod settings;
 
+pub use file::reopen;
+pub use hold::host_name;
 pub use levels::Levels;
+pub use lines::Lines;
 
-use crate::setting::{AnySetting, Setting};
-use crate::value;
-use lines::{Assembler, Lines};
+use crate::setting::Source;
+use file::{Clock, LogFile};
+use lines::{Assembler, Full};
 use log::{LevelFilter, Log, Metadata, Record};
+use pattern::{Pattern, Saying};
+use settings::{LOG_ON_FULL, operators_pattern, operators_plan, transactions_plan};
 use simplelog::{ConfigBuilder, LevelPadding, ThreadLogMode, WriteLogger};
 use std::backtrace::Backtrace;
-use std::fs::{self, File};
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
-use std::{fmt, panic};
+use std::{panic, thread};
 use time::macros::format_description;
-
-/// The settings of this file.
-pub static ALL: &[&dyn AnySetting] = &[&LEVEL, &FILE_NAME];
-
-/// Where the log goes.
-pub static FILE_NAME: Setting<Option<PathBuf>> = Setting::new(
-    "logging.file.name",
-    "",
-    value::path,
-    "The file the log is appended to; empty: standard output, which start.sh sends to log/output.log.",
-);
-
-/// The level of one part: `logging.level.root`, one of our targets, or a logger of the legacy (see [`Levels`]).
-pub static LEVEL: Setting<LevelFilter> = Setting::new(
-    "logging.level.*",
-    "info",
-    value::level,
-    "The level of one part of the log: `trace debug info warn error fatal off`. `logging.level.root` is the level of \
-     all; the legacy's logger names are understood (`org.springframework.web.client.RestTemplate`).",
-);
+use time::{OffsetDateTime, UtcOffset};
 
 /// A message longer than this is cut.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Memory a thread keeps for its next message.
+const SCRATCH_BYTES: usize = 4096;
 /// How long a flush waits for a disk that does not answer.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
-/// The logger behind the facade: levels per part, then simplelog.
+/// The local time zone as it was at the start; it cannot be asked for once there are other threads.
+static OFFSET: OnceLock<UtcOffset> = OnceLock::new();
+
+thread_local! {
+    /// Memory for a message and a line, used again for the next.
+    static SCRATCH: Cell<(String, String)> = const { Cell::new((String::new(), String::new())) };
+}
+
+/// The logger behind the facade: levels per part, then a pattern if there is one, then simplelog.
 struct OperatorsLog {
     levels: Levels,
+    pattern: Option<Pattern>,
+    offset: UtcOffset,
     format: Box<WriteLogger<Assembler>>,
     lines: Lines,
 }
 
-/// Starts the log, appending to `file` or else writing to standard output. To be called once, before any other
-/// thread exists: only then can the local time zone be read (otherwise times are UTC).
+/// Starts the log, appending to the file that `source` names or else writing to standard output. To be called once,
+/// before any other thread exists: only then can the local time zone be read (otherwise times are UTC).
 ///
 /// # Errors
 /// A sentence when the file cannot be opened, the thread cannot be started or a log was started before.
-pub fn start(levels: Levels, file: Option<&Path>) -> Result<(), String> {
+pub fn start(source: &impl Source, levels: Levels) -> Result<(), String> {
     let max = levels.max();
-    let logger = match file {
-        Some(path) => OperatorsLog::new(levels, open(path)?),
-        None => OperatorsLog::new(levels, io::stdout()),
+    let offset = *OFFSET.get_or_init(|| UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC));
+    let mut warnings = Vec::new();
+    let plan = operators_plan(source)?;
+    let pattern = operators_pattern(source, plan.is_some())?;
+    let logger = match plan {
+        Some(plan) => {
+            let path = plan.path.clone();
+            let file = LogFile::open(plan, clock(), &mut |warning| warnings.push(warning));
+            let file = file.map_err(|error| cannot_open("logging.file.name", &path, &error))?;
+            OperatorsLog::new(levels, pattern, offset, file)
+        }
+        None => io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .and_then(|out| OperatorsLog::new(levels, pattern, offset, File::from(out))),
     };
     let logger =
         logger.map_err(|error| format!("the thread that writes the log cannot be started: {error}"))?;
     log::set_boxed_logger(Box::new(logger)).map_err(|_| "the log was started before".to_owned())?;
     log::set_max_level(max);
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
     Ok(())
 }
 
-/// Waits until what was logged is written, but not for a disk that does not answer. To be called before the process
-/// ends.
+/// Opens a log of transactions, which is rolled like the operators' (`proxy.log.*`). `lost` words the line that stands
+/// in it where so many lines were lost; it ends with a line break.
+///
+/// # Errors
+/// A sentence that names the file and what stands in the way.
+pub fn open(source: &impl Source, path: &Path, lost: fn(u64) -> String) -> Result<Lines, String> {
+    let plan = transactions_plan(source, path)?;
+    let file = LogFile::open(plan, clock(), &mut |warning| log::warn!("{warning}"))
+        .map_err(|error| cannot_open("a log of transactions", path, &error))?;
+    let shown = path.display().to_string();
+    let note = move |lines| {
+        log::warn!("{shown}: {lines} lines dropped: they came faster than they could be written");
+        lost(lines).into_bytes()
+    };
+    Lines::start(file, source.value(&LOG_ON_FULL)?, Box::new(note))
+        .map_err(|error| format!("the thread that writes {} cannot be started: {error}", path.display()))
+}
+
+/// What time it is in the zone the process was started in.
+fn clock() -> Clock {
+    let offset = OFFSET.get().copied().unwrap_or(UtcOffset::UTC);
+    Box::new(move || OffsetDateTime::now_utc().to_offset(offset))
+}
+
+fn cannot_open(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("{what}: {} cannot be opened: {error}", path.display())
+}
+
+/// Waits until what was logged anywhere is written, but not for a disk that does not answer. To be called before the
+/// process ends.
 pub fn flush() {
-    log::logger().flush();
+    Lines::flush_all(FLUSH_WAIT);
 }
 
 /// From now on a panic is one record with its thread, place and backtrace: in the log once that has started, else on
@@ -95,43 +156,41 @@ pub fn catch_panics() {
     }));
 }
 
-/// Opens a log file for appending, making the folders above it as Spring does.
-fn open(path: &Path) -> Result<File, String> {
-    let sentence =
-        |error: io::Error| format!("logging.file.name: {} cannot be opened: {error}", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(sentence)?;
-    }
-    File::options().create(true).append(true).open(path).map_err(sentence)
-}
-
 impl OperatorsLog {
-    fn new(levels: Levels, sink: impl Write + Send + 'static) -> io::Result<Self> {
-        let lines = Lines::start(sink)?;
+    fn new(
+        levels: Levels,
+        pattern: Option<Pattern>,
+        offset: UtcOffset,
+        sink: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        // Through the facade, and so as a line like the others.
+        let note = |lines| {
+            log::warn!("{lines} lines dropped: they came faster than they could be written");
+            Vec::new()
+        };
+        let lines = Lines::start(sink, Full::Drop, Box::new(note))?;
         let mut shape = ConfigBuilder::new();
-        shape
-            .set_time_format_custom(format_description!(
-                "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3][offset_hour \
-                 sign:mandatory]:[offset_minute]"
-            ))
-            .set_level_padding(LevelPadding::Right)
-            .set_thread_level(LevelFilter::Error)
-            .set_thread_mode(ThreadLogMode::Names)
-            .set_target_level(LevelFilter::Error)
-            .set_location_level(LevelFilter::Off);
-        // Unknown when other threads run already: then UTC, and the line says +00:00.
-        let _ = shape.set_time_offset_to_local();
+        if pattern.is_some() {
+            shape
+                .set_time_level(LevelFilter::Off)
+                .set_max_level(LevelFilter::Off)
+                .set_thread_level(LevelFilter::Off)
+                .set_target_level(LevelFilter::Off);
+        } else {
+            shape
+                .set_time_format_custom(format_description!(
+                    "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3][offset_hour \
+                     sign:mandatory]:[offset_minute]"
+                ))
+                .set_time_offset(offset)
+                .set_level_padding(LevelPadding::Right)
+                .set_thread_level(LevelFilter::Error)
+                .set_thread_mode(ThreadLogMode::Names)
+                .set_target_level(LevelFilter::Error);
+        }
+        shape.set_location_level(LevelFilter::Off);
         let format = WriteLogger::new(LevelFilter::Trace, shape.build(), Assembler::new(lines.clone()));
-        Ok(Self { levels, format, lines })
-    }
-
-    /// Formats one record and hands it over.
-    fn write(&self, record: &Record<'_>, message: fmt::Arguments<'_>) {
-        // Formatted here, not under simplelog's lock: a `Display` that panics or logs must not block the log.
-        let text = clean(fmt::format(message));
-        self.format
-            .log(&Record::builder().metadata(record.metadata().clone()).args(format_args!("{text}")).build());
-        self.format.flush();
+        Ok(Self { levels, pattern, offset, format, lines })
     }
 }
 
@@ -144,14 +203,36 @@ impl Log for OperatorsLog {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if let Some(dropped) = self.lines.dropped() {
-            let about = Record::builder().level(log::Level::Warn).target(module_path!()).build();
-            self.write(
-                &about,
-                format_args!("{dropped} lines dropped: they came faster than they could be written"),
-            );
-        }
-        self.write(record, *record.args());
+        // Formatted here, not under simplelog's lock: a `Display` that panics or logs must not block the log. One that
+        // logs finds no memory to use again, and takes its own.
+        let (mut text, mut line) = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        text.clear();
+        // Only a `Display` of ours could fail, and what it wrote stands.
+        let _ = text.write_fmt(*record.args());
+        clean(&mut text);
+        let said = match &self.pattern {
+            None => &text,
+            Some(pattern) => {
+                line.clear();
+                let thread = thread::current();
+                let saying = Saying {
+                    when: OffsetDateTime::now_utc().to_offset(self.offset),
+                    level: record.level(),
+                    target: record.target(),
+                    thread: thread.name().unwrap_or("?"),
+                    message: &text,
+                };
+                pattern.write(&saying, &mut line);
+                &line
+            }
+        };
+        self.format
+            .log(&Record::builder().metadata(record.metadata().clone()).args(format_args!("{said}")).build());
+        self.format.flush();
+        text.shrink_to(SCRATCH_BYTES);
+        line.shrink_to(SCRATCH_BYTES);
+        // At the very end of a thread there is no next line.
+        let _ = SCRATCH.try_with(|scratch| scratch.set((text, line)));
     }
 
     fn flush(&self) {
@@ -160,14 +241,15 @@ impl Log for OperatorsLog {
 }
 
 /// Cuts a message to its limit, indents continuation lines and replaces other control bytes.
-fn clean(mut text: String) -> String {
+fn clean(text: &mut String) {
     if text.len() > MESSAGE_BYTES_MAX {
         let cut = (0..=MESSAGE_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(cut);
         text.push_str(" (cut)");
     }
-    if !text.contains(char::is_control) {
-        return text;
+    // Control characters are ASCII or follow 0xc2.
+    if !text.bytes().any(|byte| byte < b' ' || byte == 0x7f || byte == 0xc2) {
+        return;
     }
     let mut cleaned = String::with_capacity(text.len() + 64);
     for character in text.trim_end_matches('\n').chars() {
@@ -178,7 +260,7 @@ fn clean(mut text: String) -> String {
             other => cleaned.push(other),
         }
     }
-    cleaned
+    *text = cleaned;
 }
 
 #[cfg(test)]
@@ -186,6 +268,7 @@ mod tests {
     use super::*;
     use lines::tests::Sink;
     use log::Level;
+    use std::fmt;
 
     fn say(logger: &OperatorsLog, level: Level, target: &str, message: &str) {
         logger.log(&Record::builder().level(level).target(target).args(format_args!("{message}")).build());
@@ -207,16 +290,37 @@ mod tests {
         rest
     }
 
-    /// What `act` makes a logger with these levels write from a thread called "t".
+    /// What `act` makes a logger with these levels write from a thread called "t", without the times.
     fn written(levels: &[(&str, LevelFilter)], act: impl FnOnce(&OperatorsLog) + Send + 'static) -> String {
+        without_times(&written_as(None, levels, act))
+    }
+
+    fn written_as(
+        pattern: Option<&str>,
+        levels: &[(&str, LevelFilter)],
+        act: impl FnOnce(&OperatorsLog) + Send + 'static,
+    ) -> String {
         let sink = Sink::default();
-        let logger = OperatorsLog::new(Levels::new(levels.iter().copied()), sink.clone()).unwrap();
+        let pattern = pattern.map(|pattern| Pattern::parse(pattern).unwrap());
+        let levels = Levels::new(levels.iter().copied());
+        let logger = OperatorsLog::new(levels, pattern, UtcOffset::UTC, sink.clone()).unwrap();
         let thread = std::thread::Builder::new().name("t".to_owned()).spawn(move || {
             act(&logger);
             logger.flush();
         });
         thread.unwrap().join().unwrap();
-        without_times(&sink.text())
+        sink.text()
+    }
+
+    #[test]
+    fn a_pattern_makes_the_whole_line() {
+        let text = written_as(Some("%5p [%t] %logger{39} - %m%n"), &[("call", LevelFilter::Debug)], |log| {
+            say(log, Level::Debug, "call", "HTTP GET http://h:1/");
+            say(log, Level::Error, "apim_proxy::server", "a\nforged");
+        });
+        let expected = "DEBUG [t] o.s.web.client.RestTemplate - HTTP GET http://h:1/\n\
+                        ERROR [t] apim_proxy.server - a\n    forged\n";
+        assert_eq!(text, expected);
     }
 
     #[test]
@@ -251,7 +355,8 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_between_characters() {
-        let text = clean("가".repeat(MESSAGE_BYTES_MAX));
+        let mut text = "가".repeat(MESSAGE_BYTES_MAX);
+        clean(&mut text);
         assert_eq!(text, format!("{} (cut)", "가".repeat(MESSAGE_BYTES_MAX / 3)));
     }
 
@@ -273,18 +378,5 @@ mod tests {
             say(log, Level::Info, "x", "after");
         });
         assert_eq!(text, " [INFO ] (t) x: after\n");
-    }
-
-    #[test]
-    fn a_file_is_appended_to_and_its_folder_made() {
-        let folder = std::env::temp_dir().join(format!("apim-log-{}", std::process::id()));
-        let path = folder.join("a/b.log");
-        for text in ["one\n", "two\n"] {
-            open(&path).unwrap().write_all(text.as_bytes()).unwrap();
-        }
-        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
-        let error = open(&folder).unwrap_err();
-        assert!(error.starts_with("logging.file.name: ") && error.contains("cannot be opened"), "{error}");
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -21,6 +21,8 @@ pub struct Client<S> {
     pub exchange: Exchange,
     /// How far its inbound bytes were searched for the end of a head.
     pub scan: HeadScan,
+    /// The listener it came through, an index into the configuration's.
+    pub listener: u8,
     /// Its address.
     pub address: IpAddr,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
@@ -45,7 +47,7 @@ pub struct Client<S> {
 
 impl<S> Client<S> {
     /// A client that has just been accepted; with `secure`, its TLS handshake comes first.
-    pub fn new(socket: S, secure: Option<Box<Secure>>, address: IpAddr, denied: bool, now: Now) -> Self {
+    pub fn new(socket: S, secure: Option<Box<Secure>>, listener: u8, address: IpAddr, now: Now) -> Self {
         let exchange = if secure.is_some() { Exchange::behind_handshake() } else { Exchange::default() };
         let mut leg = Leg::new(socket, secure);
         leg.ready.writable = true;
@@ -53,8 +55,9 @@ impl<S> Client<S> {
             leg,
             exchange,
             scan: HeadScan::default(),
+            listener,
             address,
-            denied,
+            denied: false,
             strange: false,
             requests: 0,
             admitted: false,
@@ -80,6 +83,7 @@ impl<S> Client<S> {
             ClientState::Idle => return Wait::Idle,
             ClientState::Head => return Wait::Head,
             ClientState::Lingering => return Wait::Linger,
+            ClientState::Tunnel => return Wait::Tunnel,
             ClientState::Body | ClientState::Done => {}
         }
         match self.exchange.upstream() {
@@ -91,7 +95,8 @@ impl<S> Client<S> {
             | UpstreamState::Wanted
             | UpstreamState::Head
             | UpstreamState::Body
-            | UpstreamState::Done => {}
+            | UpstreamState::Done
+            | UpstreamState::Tunnel => {}
         }
         if self.has_answer_to_send(upstream) {
             Wait::ClientSend

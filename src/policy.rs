@@ -3,6 +3,7 @@
 pub mod address_rule;
 pub mod client_address;
 pub mod egress;
+pub mod forms;
 pub mod header_filter;
 pub mod reload_clients;
 pub mod targets;

@@ -90,17 +90,29 @@ impl Pool {
             return Ok(Rc::clone(known));
         }
         let target = Target::parse(text, default_scheme)?;
+        let destination = self.lead_to(target, targets);
+        if text.len() <= TEXT_BYTES_MAX {
+            self.targets.insert(text.into(), Rc::clone(&destination));
+        }
+        Ok(destination)
+    }
+
+    /// Where a CONNECT to `authority` leads: connections to it are nobody else's, so it has a route of its own.
+    ///
+    /// # Errors
+    /// [`What::BadRequestLine`].
+    pub fn tunnel(&mut self, authority: &[u8], targets: &Targets) -> Result<Rc<Destination>, What> {
+        Target::of_tunnel(authority).map(|target| self.lead_to(target, targets))
+    }
+
+    fn lead_to(&mut self, target: Target, targets: &Targets) -> Rc<Destination> {
         if self.targets.len() >= TARGETS_MAX || self.origins.len() >= self.origins_max {
             self.forget();
         }
         let route: Arc<str> = target.origin().into();
         let profile = Arc::clone(targets.of(&target.host, target.port));
         let origin = self.intern(&route, profile.number);
-        let destination = Rc::new(Destination { target, route, profile, origin });
-        if text.len() <= TEXT_BYTES_MAX {
-            self.targets.insert(text.into(), Rc::clone(&destination));
-        }
-        Ok(destination)
+        Rc::new(Destination { target, route, profile, origin })
     }
 
     fn intern(&mut self, route: &Arc<str>, number: usize) -> Key {

@@ -14,6 +14,7 @@ use crate::io::Io;
 use crate::leg::{Leg, Received, Sent};
 use crate::pair::{Client, Upstream};
 use crate::stats::Counter;
+use crate::tunnel::{self, Flow};
 use crate::turn::Turn;
 
 /// Passes over a pair before others get their turn.
@@ -60,6 +61,16 @@ pub fn pump<I: Io>(
     mut upstream: Option<&mut Upstream<I::Socket>>,
 ) -> Step {
     for _ in 0..PASSES_MAX {
+        if client.exchange.client() == ClientState::Tunnel {
+            match upstream.as_deref_mut().map_or(Flow::Over, |upstream| tunnel::pass(turn, client, upstream))
+            {
+                Flow::Moved => continue,
+                Flow::Still => return Step::Rest,
+                Flow::Starved => return Step::Starved,
+                Flow::Over => return Step::Close(Ending::Plain),
+                Flow::Broken => return Step::Close(Ending::Reset),
+            }
+        }
         // While we linger, dead may only mean that both sides have shut down: what the client sent is read all the
         // same, for closing with bytes unread is a reset, and that eats what the client has not read.
         // A handshake reads to the end by itself, and says what became of it.
@@ -273,9 +284,11 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
             let complete = match exchange.client() {
                 ClientState::Done => !unsent || lost,
                 ClientState::Body => lost || (upstream.is_none() && exchange.close),
-                ClientState::Handshake | ClientState::Idle | ClientState::Head | ClientState::Lingering => {
-                    false
-                }
+                ClientState::Handshake
+                | ClientState::Idle
+                | ClientState::Head
+                | ClientState::Lingering
+                | ClientState::Tunnel => false,
             };
             (complete && !client.has_answer_to_send(upstream)).then_some(Step::Settle)
         }
@@ -284,7 +297,8 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
         | UpstreamState::Reloading
         | UpstreamState::Queued
         | UpstreamState::Resolving
-        | UpstreamState::Connecting => None,
+        | UpstreamState::Connecting
+        | UpstreamState::Tunnel => None,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::credentials::Credentials;
 use crate::credentials::days::Calendar;
 use crate::credentials::load::{self, Complaint};
 use crate::credentials::settings::RELOAD_INTERVAL;
-use crate::engine::Config;
+use crate::engine::{Config, Kind};
 use crate::fault::What;
 use crate::server::current::Readers;
 use crate::setting::Source as _;
@@ -262,12 +262,15 @@ impl Keeper {
         if old.inbound_files == *inbound && !inbound.iter().any(|path| changed(path)) {
             new.inbound.clone_from(&old.inbound);
         }
-        let config = self.readers.current.config();
-        self.readers.replace(Config {
-            inbound: new.inbound.clone(),
-            targets: Arc::clone(&new.targets),
-            ..Config::clone(&config)
-        });
+        let mut config = Config::clone(&self.readers.current.config());
+        for listener in &mut config.listeners {
+            match listener.kind {
+                Kind::Forward => listener.inbound.clone_from(&new.inbound),
+                Kind::Reverse => {}
+            }
+        }
+        config.targets = Arc::clone(&new.targets);
+        self.readers.replace(config);
         self.refused = None;
         self.day = None;
         *self.readers.board.expiries.lock().unwrap_or_else(PoisonError::into_inner) = new.expiries();

@@ -9,19 +9,22 @@ use crate::config::registry;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::load::{self, Credentials};
 use crate::demo;
+use crate::engine::Listener;
 use crate::keystore::list::list;
-use crate::logging::{self, FILE_NAME, LEVEL, Levels};
+use crate::logging::settings::{GROUP, LEVEL};
+use crate::logging::{self, Levels};
 use crate::renewal;
 use crate::server::maxima::{Machine, Maxima};
 use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
 use crate::setting::Source;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fs::{FlockOperation, flock};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -138,7 +141,9 @@ fn read(arguments: Arguments) -> Result<(Effective, Credentials), String> {
 fn start_log(effective: &Effective) -> Result<(), String> {
     let levels = effective.members(&LEVEL).filter_map(|(key, level)| Some((key, level.ok()?)));
     let levels: Vec<_> = levels.collect();
-    logging::start(Levels::new(levels), effective.value(&FILE_NAME)?.as_deref())
+    let groups = effective.members(&GROUP).filter_map(|(key, members)| Some((key, members.ok()?)));
+    let groups: Vec<_> = groups.collect();
+    logging::start(effective, Levels::grouped(&levels, &groups))
 }
 
 fn show(mut arguments: Arguments) -> Result<(), String> {
@@ -151,8 +156,9 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     logging::catch_panics();
     let (effective, credentials) = read(arguments)?;
     let maxima = Maxima::compute(&effective, &Machine::look())?;
-    // Signals are caught before any thread could be hit by one.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])
+    // Signals are caught before any thread could be hit by one. A log file at the limit of its size is for whoever writes
+    // it to deal with.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGXFSZ])
         .map_err(|error| format!("signals cannot be caught: {error}"))?;
     let _lock = effective.value(&PID_FILE)?.map(|path| PidFile::take(&path)).transpose()?;
     start_log(&effective)?;
@@ -172,9 +178,12 @@ fn announce(effective: &Effective, credentials: &Credentials, maxima: &Maxima, s
         let level = if problem.level == Level::Warning { log::Level::Warn } else { log::Level::Info };
         log::log!(level, "{problem}");
     }
-    let tls = if credentials.inbound.is_some() { ", TLS" } else { "" };
-    let listeners = server.addresses().iter().map(|address| format!("forward {address}{tls}")).collect();
-    for line in banner(listeners, &maxima_line(maxima), effective, credentials) {
+    let shown = |(listener, address): &(Listener, SocketAddr)| {
+        let tls = if listener.inbound.is_some() { ", TLS" } else { "" };
+        format!("{} {address}{tls}", listener.kind.name())
+    };
+    let listeners = server.listeners();
+    for line in banner(listeners.iter().map(shown).collect(), &maxima_line(maxima), effective, credentials) {
         log::info!("{line}");
     }
 }
@@ -195,6 +204,11 @@ fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<
         for signal in signals.pending() {
             match signal {
                 SIGUSR1 => log::info!("statistics\n{}", server.report().trim_end()),
+                SIGUSR2 => {
+                    log::info!("log files are opened anew");
+                    logging::reopen();
+                }
+                SIGXFSZ => {}
                 SIGHUP => server.look_at_credentials(),
                 _ if deadline.is_some() => {
                     log::warn!("second signal: exchanges in progress are cut off");

@@ -7,8 +7,9 @@ mod seat;
 
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
-use crate::engine::Config;
+use crate::engine::{Config, Kind, Listener};
 use crate::listener;
+use crate::logging::Lines;
 use crate::permits::Permits;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
@@ -20,6 +21,7 @@ use crate::value;
 use current::{Current, Readers};
 use mailbox::{Mailbox, Message, Post};
 use maxima::Maxima;
+use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use seat::{MAIL, Seat, Shared};
 use std::net::SocketAddr;
@@ -72,6 +74,27 @@ pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
     "File written once the listeners are open: `pid N`, then one `listen ADDRESS` for each; start.sh sets it.",
 );
 
+/// Opens the listeners of every worker: their addresses, and for each worker a socket of each.
+fn open_listeners(
+    source: &impl Source,
+    workers: usize,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), String> {
+    let mut own = Vec::new();
+    let mut doors: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let sockets = listener::open(
+        source.value(&listener::ADDRESS)?,
+        source.value(&listener::PORT)?,
+        source.value(&listener::BACKLOG)?,
+        workers,
+    )?;
+    let address = sockets[0].local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
+    own.push(address);
+    for (door, socket) in doors.iter_mut().zip(sockets) {
+        door.push(socket);
+    }
+    Ok((own, doors))
+}
+
 /// A running proxy.
 pub struct Server {
     shared: Shared,
@@ -86,19 +109,15 @@ impl Server {
     /// A sentence that says what stands in the way.
     pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
         let config = Arc::new(Config {
-            inbound: credentials.inbound.clone(),
+            listeners: vec![Listener {
+                inbound: credentials.inbound.clone(),
+                ..Listener::plain(Kind::Forward)
+            }],
             targets: Arc::clone(&credentials.targets),
             validates: source.value(&VALIDATE_CERTIFICATE)?,
             ..Config::from(source, maxima.limits)?
         });
-        let listeners = listener::open(
-            source.value(&listener::ADDRESS)?,
-            source.value(&listener::PORT)?,
-            source.value(&listener::BACKLOG)?,
-            maxima.workers,
-        )?;
-        let own: Vec<SocketAddr> =
-            listeners.first().and_then(|listener| listener.local_addr().ok()).into_iter().collect();
+        let (own, doors) = open_listeners(source, maxima.workers)?;
         let cannot = |what: &str, error: std::io::Error| format!("{what} cannot be started: {error}");
         let polls: Vec<Poll> = (0..maxima.workers)
             .map(|_| Poll::new())
@@ -129,8 +148,8 @@ impl Server {
             ..Board::default()
         });
         let mut server = Self { shared, board, threads: Vec::new() };
-        for (id, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
-            let seat = Seat::new(id, poll, listener, server.shared.clone())
+        for (id, (poll, listeners)) in polls.into_iter().zip(doors).enumerate() {
+            let seat = Seat::new(id, poll, listeners, server.shared.clone())
                 .map_err(|error| cannot("a listener", error))?;
             let thread = thread::Builder::new()
                 .name(format!("worker-{id}"))
@@ -139,6 +158,11 @@ impl Server {
             server.threads.push(thread);
         }
         Ok(server)
+    }
+
+    /// Each listener and its address.
+    pub fn listeners(&self) -> Vec<(Listener, SocketAddr)> {
+        self.shared.current.config().listeners.iter().cloned().zip(self.shared.own.iter().copied()).collect()
     }
 
     /// What a reload reaches of this server.
@@ -162,7 +186,7 @@ impl Server {
         }
     }
 
-    /// The addresses clients can connect to.
+    /// The addresses clients can connect to, the forward listener's first.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.shared.own
     }
@@ -171,7 +195,8 @@ impl Server {
     pub fn report(&self) -> String {
         let stats: Vec<&Stats> = self.shared.stats.iter().map(Arc::as_ref).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
-        Report(&stats).to_string() + &self.board.report(now)
+        let dropped = format!("log_lines_dropped {}\n", Lines::dropped_in_all());
+        Report(&stats).to_string() + &dropped + &self.board.report(now)
     }
 
     /// A number, summed over all workers.

@@ -157,23 +157,43 @@ impl<I: Io> Worker<I> {
 
     /// Closes a connection that is not in the pool and returns its permit.
     pub(crate) fn drop_upstream(&mut self, link: Key) {
+        self.end_upstream(link, Ending::Plain);
+    }
+
+    fn end_upstream(&mut self, link: Key, ending: Ending) {
         if let Some(mut upstream) = self.upstreams.remove(link) {
-            upstream.leg.farewell(&mut self.io, &mut self.bufs);
+            if ending == Ending::Plain {
+                upstream.leg.farewell(&mut self.io, &mut self.bufs);
+            }
             upstream.leg.empty(&mut self.bufs);
             if upstream.shaking {
                 self.pool.end_handshake(upstream.origin);
                 self.vacancies.push(upstream.origin);
             }
             self.pool.leave(upstream.origin);
+            if ending == Ending::Reset {
+                self.io.reset(upstream.leg.socket);
+            }
         }
     }
 
     /// The client's connection is over, whatever its exchange was doing.
     pub(crate) fn close(&mut self, key: Key, ending: Ending) {
-        self.drop_link(key);
         if let Some(client) = self.clients.at_mut(key) {
             let exchange = &mut client.exchange;
-            if exchange.upstream() != UpstreamState::Absent && exchange.client() != ClientState::Lingering {
+            let is_tunnel = exchange.client() == ClientState::Tunnel;
+            if let Some(link) = exchange.link.take() {
+                // Only a tunnel breaks off both ways: elsewhere the target has nothing to learn from it.
+                self.end_upstream(link, if is_tunnel { ending } else { Ending::Plain });
+            }
+        }
+        if let Some(client) = self.clients.at_mut(key) {
+            let exchange = &mut client.exchange;
+            if exchange.client() == ClientState::Tunnel && exchange.fault.is_none() {
+                // It has served its time.
+            } else if exchange.upstream() != UpstreamState::Absent
+                && exchange.client() != ClientState::Lingering
+            {
                 if exchange.fault.is_none() {
                     exchange.fault = Some(What::ClientGone);
                     self.stats.count(Counter::ClientGone);

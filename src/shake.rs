@@ -82,7 +82,7 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.at_mut(key) else { return };
         let Some(secure) = &client.leg.secure else { return };
         let resumed = secure.session.is_resumed();
-        if let Some(inbound) = self.config.inbound.as_ref().filter(|_| resumed)
+        if let Some(inbound) = self.config.listener(client.listener).inbound.as_ref().filter(|_| resumed)
             && let Err(what) = inbound.recheck(&secure.session)
         {
             client.exchange.fault.get_or_insert(what);

@@ -41,6 +41,7 @@ rows! {
         Requests "requests" "Requests whose head was complete and well-formed.";
         Answers "answers" "Answers relayed whole from an origin.";
         Refusals "refusals" "Answers of our own.";
+        Tunnels "tunnels" "Tunnels opened, by CONNECT or by an upgrade.";
         Aborted "exchanges_aborted" "Exchanges cut off in the middle of an answer.";
         ClientGone "clients_gone" "Clients that left before their answer was complete.";
         Retries "retries" "Requests sent again after a reused connection failed.";
@@ -64,6 +65,7 @@ rows! {
         QueueTimeouts "timeouts_queue" "Requests that got no connection permit in time.";
         ConnectTimeouts "timeouts_connect" "Connections to origins that did not open in time.";
         ReloadTimeouts "timeouts_reload" "Requests for a reload that nobody answered in time.";
+        TunnelTimeouts "timeouts_tunnel" "Tunnels that carried nothing for too long.";
         ReadTimeouts "timeouts_read" "Origins that stopped sending or reading.";
         ClientTlsFull "client_tls_full" "TLS handshakes of clients done in full.";
         ClientTlsResumed "client_tls_resumed" "TLS handshakes of clients that resumed a session.";

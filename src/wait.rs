@@ -82,6 +82,9 @@ waits! {
     /// For the origin to send more, or to read more.
     Response RESPONSE "proxy.ssl.client.socketTimeout" "60" seconds &[],
         Some(What::ReadTimeout), ReadTimeouts "Longest pause of a target that sends its answer or reads the request (seconds; 0 or -1 = none).";
+    /// For a byte in either direction of a tunnel.
+    Tunnel TUNNEL_IDLE "proxy.tunnel.idle-timeout" "5m" timeout &[],
+        None, TunnelTimeouts "How long a tunnel (CONNECT, WebSocket) may stay without a byte in either direction (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For the next exchange of a pooled connection.
     UpstreamIdle UPSTREAM_IDLE "proxy.httpclient.idle-timeout" "30s" timeout &[],
         None, IdleExpired "How long a connection to a target stays pooled when its Keep-Alive header names no time of its own (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";

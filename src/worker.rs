@@ -20,6 +20,7 @@ use crate::secure::Secure;
 use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
+use crate::tls::context::Inbound;
 use crate::told::Told;
 use crate::turn::Turn;
 use std::collections::VecDeque;
@@ -164,27 +165,30 @@ impl<I: Io> Worker<I> {
         if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
     }
 
-    /// A client has connected. A full worker gives the socket back.
+    /// A client has connected to `listener`. A full worker gives the socket back.
     ///
     /// # Errors
     /// The socket, when this worker has no room.
-    pub fn accept(&mut self, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
+    pub fn accept(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
         if self.clients.len() >= self.config.limits.clients_max {
             return Err(socket);
         }
         let address = peer.ip().to_canonical();
         let denied = !self.config.client_address.allows(address);
-        let strange = denied && self.config.inbound.is_some();
+        let inbound = self.config.listener(listener).inbound.as_ref();
+        let strange = denied && inbound.is_some();
         if strange && self.strangers >= STRANGERS_MAX {
             // Telling all of them takes handshakes that others need.
             self.stats.count(Counter::Denied);
             return Ok(());
         }
-        let Ok(secure) = self.secure() else {
+        let Ok(session) = inbound.map(Inbound::session).transpose() else {
             self.stats.count(Counter::Rejected);
             return Ok(());
         };
-        let mut client = Client::new(socket, secure, address, denied, self.now);
+        let secure = session.map(|session| Box::new(Secure::new(session)));
+        let mut client = Client::new(socket, secure, listener, address, self.now);
+        client.denied = denied;
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
             self.stats.count(Counter::Rejected);
             return Ok(());
@@ -197,23 +201,17 @@ impl<I: Io> Worker<I> {
         Ok(())
     }
 
-    /// The TLS of a new client; `None` where the listener is plain.
-    fn secure(&self) -> Result<Option<Box<Secure>>, What> {
-        let Some(inbound) = &self.config.inbound else { return Ok(None) };
-        inbound.session().map(|session| Some(Box::new(Secure::new(session))))
-    }
-
     /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
-    pub fn reject(&mut self, socket: I::Socket, peer: SocketAddr) {
+    pub fn reject(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) {
         self.stats.count(Counter::Rejected);
         if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
             return;
         }
-        if self.config.inbound.is_some() {
+        if self.config.listener(listener).inbound.is_some() {
             // Telling it would take a handshake, which is what there is no room for.
             return;
         }
-        let mut client = Client::new(socket, None, peer.ip().to_canonical(), false, self.now);
+        let mut client = Client::new(socket, None, listener, peer.ip().to_canonical(), self.now);
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
             let key = self.clients.insert(client);
             self.turn_away(key);
@@ -324,6 +322,12 @@ impl<I: Io> Worker<I> {
     pub(crate) fn refuse(&mut self, key: Key, what: What) {
         let Some(client) = self.clients.at_mut(key) else { return };
         intake::refuse(&mut turn_of!(self), client, what);
+    }
+
+    /// Tells the client `key` that its CONNECT has succeeded; the caller drives it.
+    pub(crate) fn establish(&mut self, key: Key) {
+        let Some(client) = self.clients.at_mut(key) else { return };
+        intake::establish(&mut turn_of!(self), client);
     }
 
     /// Tells the client `key` that its reload has succeeded; the caller drives it.

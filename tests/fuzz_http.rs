@@ -147,8 +147,8 @@ fn request_target(bytes: &[u8], dice: &mut Dice) {
 
     let target = Target::parse(b"http://origin:81/base/", Scheme::Http).expect("a good target");
     let mut out = [0; 1024];
-    let len =
-        rewrite::request(&request, head, &form, &target, |name| name == b"age", &mut out).expect("room");
+    let len = rewrite::request(&request, head, &form, &target, false, |name| name == b"age", &mut out)
+        .expect("room");
     assert_eq!(
         scan(&out[..len], 1, false),
         if len <= HEAD_BYTES_MAX { Ok(Some(len)) } else { Err(What::HeadTooLarge) }
@@ -241,8 +241,13 @@ fn chunked_target(body: &[u8], dice: &mut Dice) {
 
 fn target_target(value: &[u8], _: &mut Dice) {
     for method in [&b"GET"[..], b"OPTIONS", b"CONNECT"] {
-        if let Ok(Form::Absolute { authority, scheme, .. }) = target::form(method, value) {
-            assert!(Target::of_authority(scheme, authority).is_ok());
+        match target::form(method, value) {
+            // Scheme and authority are a target by themselves.
+            Ok(Form::Absolute { path, .. }) => {
+                assert!(Target::parse(&value[..value.len() - path.len()], Scheme::Http).is_ok());
+            }
+            Ok(Form::Authority(authority)) => assert!(Target::of_tunnel(authority).is_ok()),
+            _ => {}
         }
     }
     let Ok(target) = Target::parse(value, Scheme::Http) else { return };

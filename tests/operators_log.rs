@@ -2,21 +2,32 @@
 //! the logger and the panic hook are global.
 
 use apim_proxy::logging::{Levels, catch_panics, flush, start};
+use apim_proxy::setting::{Defaults, Source};
 use std::{fs, process, thread};
+
+/// Says where the log goes.
+struct In(String);
+
+impl Source for In {
+    fn text(&self, key: &'static str) -> Option<&str> {
+        (key == "logging.file.name").then_some(&self.0)
+    }
+}
 
 #[test]
 fn a_panic_is_one_record_with_its_place_and_backtrace() {
     let folder = std::env::temp_dir().join(format!("apim-operators-log-{}", process::id()));
     let file = folder.join("log/apim.log");
     catch_panics();
-    start(Levels::new([("org.apache.http.wire", log::LevelFilter::Trace)]), Some(&file)).unwrap();
+    let levels = Levels::new([("org.apache.http.wire", log::LevelFilter::Trace)]);
+    start(&In(file.display().to_string()), levels).unwrap();
     log::info!(target: "apim_proxy::server", "started");
     log::trace!(target: "http.wire", "bytes");
     log::debug!(target: "http.headers", "unheard");
     let panicked =
         thread::Builder::new().name("worker-7".to_owned()).spawn(|| panic!("broken")).unwrap().join();
     assert!(panicked.is_err());
-    assert_eq!(start(Levels::new([]), None), Err("the log was started before".to_owned()));
+    assert_eq!(start(&Defaults, Levels::new([])), Err("the log was started before".to_owned()));
     flush();
 
     let text = fs::read_to_string(&file).unwrap();

@@ -110,7 +110,7 @@ impl Stage {
         let mut stage = Self { worker, stats, now: Now(0) };
         stage.turn(|worker| {
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
-            assert!(worker.accept(Socket, peer).is_ok(), "there is room");
+            assert!(worker.accept(0, Socket, peer).is_ok(), "there is room");
         });
         stage
     }

@@ -276,7 +276,8 @@ fn protection_this_build_lacks_ends_the_start() {
         ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is refused:"),
         ("proxy.targets[0].match=a:0", "proxy.targets[0].match=a:0 is not a host,"),
         ("proxy.reverse.ssl.port=443", "proxy.reverse.ssl.port=443 is refused:"),
-        ("proxy.forward.forms=connect", "proxy.forward.forms=connect leaves out header,"),
+        ("proxy.forward.forms=headers", "proxy.forward.forms=headers is not a list of"),
+        ("proxy.connect.ports=9-8", "proxy.connect.ports=9-8 has the item"),
         (
             "proxy.ip.allow=10.0.0.1\nserver.forward-headers-strategy=native",
             "server.forward-headers-strategy=native asks",
@@ -305,7 +306,7 @@ fn the_same_keys_at_their_defaults_start() {
     let effective = app.load("");
     assert_eq!(app.problems(&effective), [""; 0]);
     let waiting: Vec<&str> = effective.not_active_yet().collect();
-    assert_eq!(waiting, ["management.server.port", "proxy.forward.forms", "server.forward-headers-strategy"]);
+    assert_eq!(waiting, ["management.server.port", "server.forward-headers-strategy"]);
 }
 
 #[test]
@@ -330,7 +331,7 @@ fn duplicates_and_emptied_keys_are_warned_of() {
 fn placeholders_reach_keys_variables_and_defaults() {
     let app = Installation::with(
         "base=app\nserver.port=${PORT:${fallback:9}}\nproxy.header.filter=${base}-${server.port}-${USER}\n\
-         server.address=${nobody}\nserver.workers=${\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.pattern.file=%d ${PID}",
+         server.address=${nobody}\nserver.workers=${\nserver.ssl.enabled=false\nserver.ssl.key-password=${nothing}\nlogging.config=${nobody}",
     );
     let effective = app.load_in("", "", &[("USER", "me")]);
     assert_eq!(value(&effective, "server.port"), "9 [conf/application.properties:2]");
@@ -347,7 +348,7 @@ fn placeholders_reach_keys_variables_and_defaults() {
             ),
             format!("error: {place}:5: server.workers=${{ is not a whole number from 0 to 1024"),
             format!(
-                "warning: {place}:8: logging.pattern.file=%d ${{PID}} has a placeholder that nothing defines: ${{PID}}"
+                "warning: {place}:8: logging.config=${{nobody}} has a placeholder that nothing defines: ${{nobody}}"
             ),
         ]
     );
@@ -442,6 +443,43 @@ fn unknown_keys_are_listed_with_the_nearest_name() {
 }
 
 #[test]
+fn names_that_spring_defines_for_logback_are_defined_here() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nlogging.file.name=/log/${hostname}.log\n\
+         logging.pattern.rolling-file-name=${LOG_FILE}.%d{yyyyMMdd}.%i.gz\n\
+         logging.pattern.file=%d{${LOG_DATEFORMAT_PATTERN:-HH:mm}} ${LOG_LEVEL_PATTERN:-%p} ${PID:- } %m%n${LOG_EXCEPTION_CONVERSION_WORD:-%wEx}",
+    );
+    let effective = app.load_in("", "", &[("hostname", "node-a"), ("PID", "4711")]);
+    assert_eq!(app.problems(&effective), [""; 0]);
+    let text = |key| &effective.entry(key).unwrap().text;
+    assert_eq!(text("logging.pattern.rolling-file-name"), "/log/node-a.log.%d{yyyyMMdd}.%i.gz");
+    assert_eq!(text("logging.pattern.file"), "%d{yyyy-MM-dd HH:mm:ss.SSS} %5p 4711 %m%n%wEx");
+}
+
+#[test]
+fn patterns_that_are_not_understood_end_the_start() {
+    let app = Installation::with(
+        "server.ssl.enabled=false\nlogging.pattern.file=%d %foo\nlogging.pattern.rolling-file-name=a.%d.gz\n\
+         logging.pattern.dateformat=ww",
+    );
+    let place = "error: conf/application.properties";
+    assert_eq!(
+        app.problems(&app.load("")),
+        [
+            format!(
+                "{place}:4: logging.pattern.dateformat=ww has a date with w, which is not understood; quote it ('w') if it is text"
+            ),
+            format!(
+                "{place}:2: logging.pattern.file=%d %foo has %foo, which is not understood; leave it out"
+            ),
+            format!(
+                "{place}:3: logging.pattern.rolling-file-name=a.%d.gz has no %i; write the pattern of the default, <file>.%d{{yyyy-MM-dd}}.%i.gz"
+            ),
+        ]
+    );
+}
+
+#[test]
 fn the_banner_names_maxima_risks_and_what_waits() {
     let app =
         Installation::with("proxy.ssl.client.verifyHostname=no\nlogging.file.name=a.log\nserver.prot=1");
@@ -462,6 +500,28 @@ fn the_banner_names_maxima_risks_and_what_waits() {
             "unknown key: conf/application.properties:3: server.prot (nearest known: server.port)".to_owned(),
         ]
     );
+}
+
+#[test]
+fn the_banner_says_when_anybody_may_use_the_forms_that_everybody_knows() {
+    let remark = |text: &str| {
+        let app = Installation::with(text);
+        let lines = banner::banner(vec![], "", &app.load(""), &Credentials::default());
+        lines.into_iter().find(|line| line.starts_with("risk: proxy.forward.forms"))
+    };
+    for (forms, which) in [
+        ("header,absolute,connect", "absolute and connect"),
+        ("absolute", "absolute"),
+        ("connect, header", "connect"),
+    ] {
+        let expected = format!(
+            "risk: proxy.forward.forms has {which} on without proxy.ip.allow: an open proxy for everyone who reaches \
+             this port"
+        );
+        assert_eq!(remark(&format!("proxy.forward.forms={forms}")), Some(expected));
+        assert_eq!(remark(&format!("proxy.forward.forms={forms}\nproxy.ip.allow=10.0.0.1")), None);
+    }
+    assert_eq!(remark("proxy.forward.forms=header"), None);
 }
 
 #[test]
@@ -515,7 +575,10 @@ fn the_shipped_file_is_made_from_the_settings_and_has_no_problem() {
     let app = Installation::with(&shipped);
     let effective = app.load("");
     assert_eq!((app.problems(&effective), &effective.unknown), (vec![], &vec![]));
-    assert_eq!(effective.entries().map(|(key, _)| key).collect::<Vec<_>>(), ["server.port"]);
+    assert_eq!(
+        effective.entries().map(|(key, _)| key).collect::<Vec<_>>(),
+        ["proxy.forward.forms", "server.port"]
+    );
 
     let spoken: String =
         shipped.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();

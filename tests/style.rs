@@ -22,7 +22,8 @@ const FOREIGN: &[&str] = &["frontend", "backend", "downstream"];
 const CRATES: &[(&str, &[&str])] = &[
     ("mio", &["net", "listener", "server", "run"]),
     ("socket2", &["net", "listener"]),
-    ("rustix", &["net", "listener", "server", "run", "renewal"]),
+    ("rustix", &["net", "listener", "server", "run", "renewal", "logging"]),
+    ("flate2", &["logging"]),
     ("httparse", &["http::head"]),
     ("serde_ini", &["value"]),
     ("slab", &["key"]),

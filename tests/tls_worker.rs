@@ -179,7 +179,8 @@ impl Stage {
         let others = Arc::new(Profile { tls: Some(tls), ..Profile::default() });
         let limits = Limits { clients_max, exchanges_max: 8, large_max: 8 };
         let mut config = Config::from(&Settings(settings), limits).expect("settings");
-        config.inbound = Some(Inbound::new(identity, None, &VERSIONS, &provider).expect("versions"));
+        config.listeners[0].inbound =
+            Some(Inbound::new(identity, None, &VERSIONS, &provider).expect("versions"));
         config.targets = Arc::new(Targets { entries: Vec::new(), others });
         let mut roots = RootCertStore::empty();
         roots.add(root.der()).expect("the root is sound");
@@ -198,7 +199,7 @@ impl Stage {
         let wire = self.worker.io.wires.len();
         self.worker.io.wires.push(Wire { room, ..Wire::default() });
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 4000));
-        assert!(self.worker.accept(Socket(wire), peer).is_ok(), "there is room");
+        assert!(self.worker.accept(0, Socket(wire), peer).is_ok(), "there is room");
         let name = ServerName::try_from("a.test").expect("a name");
         let tls = ClientConnection::new(Arc::clone(&self.client), name).expect("a client");
         Client { wire, tls, heard: Vec::new() }

@@ -67,6 +67,8 @@ macro_rules! files {
 }
 
 files! {
+    absolute
+    connect
     forwarding
     bad_answers
     failures
@@ -77,6 +79,7 @@ files! {
     refused_bodies
     refused_heads
     target
+    upgrade
 }
 
 #[test]

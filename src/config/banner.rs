@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use crate::config::registry;
 use crate::config::sources::Effective;
 use crate::credentials::load::Credentials;
-use crate::setting::Standing;
+use crate::policy::client_address::ALLOW;
+use crate::policy::forms::FORMS;
+use crate::setting::{Source as _, Standing};
 use crate::value;
 
 /// A value that people should know they run with.
@@ -84,6 +86,7 @@ fn remarks(effective: &Effective) -> Vec<String> {
         .filter(|risk| (risk.when)(shown(effective, risk.key)))
         .map(|risk| format!("risk: {} {}", risk.key, risk.sentence))
         .collect();
+    lines.extend(open_forms(effective));
     let waiting: Vec<&str> = effective.not_active_yet().collect();
     if !waiting.is_empty() {
         lines.push(format!("not active yet: {}", waiting.join(", ")));
@@ -93,6 +96,23 @@ fn remarks(effective: &Effective) -> Vec<String> {
         lines.push(format!("unknown key: {}: {}{near}", unknown.origin, unknown.key));
     }
     lines
+}
+
+/// Forms that browsers and scanners know are on, and nothing says who may use them.
+fn open_forms(effective: &Effective) -> Option<String> {
+    let forms = effective.value(&FORMS).ok().filter(|forms| forms.absolute || forms.connect)?;
+    let open = shown(effective, ALLOW.key).trim().is_empty();
+    let which = match (forms.absolute, forms.connect) {
+        (true, true) => "absolute and connect",
+        (true, false) => "absolute",
+        _ => "connect",
+    };
+    open.then(|| {
+        format!(
+            "risk: {} has {which} on without {}: an open proxy for everyone who reaches this port",
+            FORMS.key, ALLOW.key
+        )
+    })
 }
 
 /// The text that counts for `key`.

@@ -5,6 +5,7 @@
 //! A relative location is looked for in the working directory, then beside the binary.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Arguments;
@@ -13,6 +14,7 @@ use crate::config::later::spring::{CONFIG_ADDITIONAL, CONFIG_LOCATION, CONFIG_NA
 use crate::config::sources::{Effective, Entry, Level, Origin, Problem, Unknown};
 use crate::config::spring::{self, Known, Names};
 use crate::config::{properties, registry};
+use crate::logging;
 use crate::setting::{Setting, Standing};
 
 /// Everything the configuration is made from.
@@ -33,14 +35,24 @@ impl Inputs {
     /// rather than overlooked.
     pub fn of_process(arguments: Arguments) -> Self {
         let program = std::env::current_exe().unwrap_or_default();
-        let environment = std::env::vars_os();
+        let text = |(name, text): (OsString, OsString)| {
+            Some((name.into_string().ok()?, text.to_string_lossy().into_owned()))
+        };
+        let mut environment: Vec<_> = std::env::vars_os().filter_map(text).collect();
+        // What placeholders may name although no shell exports it.
+        let own = [
+            ("hostname", logging::host_name()),
+            ("HOSTNAME", logging::host_name()),
+            ("PID", std::process::id().to_string()),
+        ];
+        for (name, text) in own {
+            if !environment.iter().any(|(known, _)| known == name) {
+                environment.push((name.to_owned(), text));
+            }
+        }
         Self {
             arguments,
-            environment: environment
-                .filter_map(|(name, text)| {
-                    Some((name.into_string().ok()?, text.to_string_lossy().into_owned()))
-                })
-                .collect(),
+            environment,
             working_folder: std::env::current_dir().unwrap_or_default(),
             program_folder: program.parent().map(Path::to_path_buf).unwrap_or_default(),
         }
@@ -50,6 +62,15 @@ impl Inputs {
 /// Beginnings of `-D` names that only a JVM understands.
 const JVM_NAMES: [&str; 9] =
     ["java.", "javax.", "sun.", "com.sun.", "jdk.", "file.", "user.", "loader.", "io.netty."];
+
+/// Names that Spring Boot defines for Logback's patterns, and the keys and defaults behind them.
+const LOGBACK_NAMES: [(&str, &str, &str); 5] = [
+    ("LOG_FILE", "logging.file.name", ""),
+    ("LOG_PATH", "logging.file.path", ""),
+    ("LOG_DATEFORMAT_PATTERN", "logging.pattern.dateformat", "yyyy-MM-dd HH:mm:ss.SSS"),
+    ("LOG_LEVEL_PATTERN", "logging.pattern.level", "%5p"),
+    ("LOG_EXCEPTION_CONVERSION_WORD", "", "%wEx"),
+];
 
 /// The sources while they are read.
 pub(crate) struct Reading<'a> {
@@ -266,7 +287,12 @@ impl<'a> Reading<'a> {
                 let upper = name.to_ascii_uppercase().replace(['.', '-'], "_");
                 variables.get(name).or_else(|| variables.get(upper.as_str())).map(|&text| text.to_owned())
             };
-            known.map(|entry| entry.text.clone()).or_else(other).or_else(variable)
+            let logback = || {
+                let (_, key, default) = LOGBACK_NAMES.iter().find(|(known, ..)| *known == name)?;
+                let text = self.out.entries.get(*key).map(|entry| entry.text.clone());
+                Some(text.filter(|text| !text.is_empty()).unwrap_or_else(|| (*default).to_owned()))
+            };
+            known.map(|entry| entry.text.clone()).or_else(other).or_else(variable).or_else(logback)
         };
         let expanded: Vec<(String, Result<String, String>)> = self
             .out

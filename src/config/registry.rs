@@ -26,7 +26,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
     Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::ALL, logging::ALL] },
+    Group { title: "Logging", lists: &[log::settings::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 
@@ -61,6 +61,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::QUEUE,
     &wait::RESPONSE,
     &wait::UPSTREAM_IDLE,
+    &wait::TUNNEL_IDLE,
     &engine::HTTPS_ONLY,
     &engine::HANDSHAKES_MAX,
     &permits::PER_ROUTE_MAX,
@@ -68,6 +69,8 @@ const TARGETS: &[&dyn AnySetting] = &[
 ];
 
 const POLICY: &[&dyn AnySetting] = &[
+    &policy::forms::FORMS,
+    &policy::forms::CONNECT_PORTS,
     &policy::client_address::ALLOW,
     &policy::egress::TARGET_ALLOW,
     &policy::header_filter::HEADER_FILTER,
@@ -76,7 +79,8 @@ const POLICY: &[&dyn AnySetting] = &[
 ];
 
 /// Keys that the shipped file sets rather than only shows.
-const SHIPPED: &[(&str, &str)] = &[("server.port", "9000")];
+const SHIPPED: &[(&str, &str)] =
+    &[("server.port", "9000"), ("proxy.forward.forms", "header,absolute,connect")];
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {

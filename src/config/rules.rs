@@ -2,15 +2,15 @@
 //!
 //! A rule is one function and one row in `RULES`.
 
-use crate::config::later::{proxy, spring};
+use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
-use crate::logging::LEVEL;
+use crate::logging::settings::LEVEL;
 use crate::setting::Source as _;
 use log::LevelFilter;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 4] = [implied_tls, client_address, header_form, request_lines];
+const RULES: [fn(&mut Effective); 3] = [implied_tls, client_address, request_lines];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -47,14 +47,6 @@ fn client_address(effective: &mut Effective) {
         let what = "asks to believe a header about the client's address, while this build judges proxy.ip.allow by \
                     the socket's address; remove it and let proxy.ip.allow name those addresses";
         effective.complain(Level::Error, &key, what.to_owned());
-    }
-}
-
-/// The one form of this build cannot be switched off.
-fn header_form(effective: &mut Effective) {
-    if effective.value(&proxy::FORMS).is_ok_and(|forms| !forms.contains(&proxy::Form::Header)) {
-        let what = "leaves out header, the only form of this build; add header";
-        effective.complain(Level::Error, proxy::FORMS.key, what.to_owned());
     }
 }
 

@@ -183,6 +183,8 @@ pub struct Fields<'b> {
     pub close: bool,
     /// `Connection: keep-alive`.
     pub keep_alive: bool,
+    /// `Connection` says upgrade, and the one `Upgrade` names protocols that may be switched to.
+    pub upgrade: bool,
     /// `Connection` names something else: header lines that end at the next hop.
     pub nominates: bool,
     /// `Expect: 100-continue`.
@@ -208,6 +210,7 @@ impl<'b> Fields<'b> {
             transfer_encoding: Seen::Never,
             close: false,
             keep_alive: false,
+            upgrade: false,
             nominates: false,
             expect_continue: false,
             reload: false,
@@ -216,6 +219,7 @@ impl<'b> Fields<'b> {
             kinds: [Kind::Other; HEADERS_MAX],
         };
         let mut options = 0;
+        let (mut asks_upgrade, mut protocols) = (false, Seen::Never);
         for (header, slot) in headers.iter().zip(&mut fields.kinds) {
             let kind = Kind::of(header.name.as_bytes());
             *slot = kind;
@@ -226,6 +230,7 @@ impl<'b> Fields<'b> {
                     fields.target_host.get_or_insert(header.value);
                 }
                 Kind::Reload => fields.reload |= header.value.eq_ignore_ascii_case(b"true"),
+                Kind::Upgrade => protocols.note(header.value),
                 Kind::ContentLength => fields.content_length.note(header.value),
                 Kind::TransferEncoding => fields.transfer_encoding.note(header.value),
                 Kind::Connection => {
@@ -237,6 +242,7 @@ impl<'b> Fields<'b> {
                             fields.keep_alive = true;
                         } else {
                             fields.nominates = true;
+                            asks_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                         }
                     }
                 }
@@ -246,6 +252,7 @@ impl<'b> Fields<'b> {
             }
         }
         fields.target_host = fields.target_host.filter(|value| !value.is_empty());
+        fields.upgrade = asks_upgrade && matches!(protocols, Seen::Once(value) if header::may_upgrade(value));
         (options <= HEADERS_MAX).then_some(fields)
     }
 }

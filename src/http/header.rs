@@ -24,6 +24,8 @@ pub enum Kind {
     Connection,
     /// `Keep-Alive`.
     KeepAlive,
+    /// `Upgrade`.
+    Upgrade,
     /// Any other field that ends at the next hop.
     HopByHop,
     /// `Trailer`.
@@ -44,7 +46,7 @@ impl Kind {
             (6, b'a') => (b"accept", Self::Accept),
             (6, b'e') => (b"expect", Self::Expect),
             (7, b't') => (b"trailer", Self::Trailer),
-            (7, b'u') => (b"upgrade", Self::HopByHop),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
             (10, b'c') => (b"connection", Self::Connection),
             (10, b'k') => (b"keep-alive", Self::KeepAlive),
             (13, b'x') => (b"x-target-host", Self::TargetHost),
@@ -65,7 +67,7 @@ impl Kind {
     /// Whether the field ends at the next hop whatever `Connection` says. `Transfer-Encoding` is not among
     /// them: it stays as long as the body stays chunked.
     pub const fn is_hop_by_hop(self) -> bool {
-        matches!(self, Self::Connection | Self::KeepAlive | Self::HopByHop)
+        matches!(self, Self::Connection | Self::KeepAlive | Self::Upgrade | Self::HopByHop)
     }
 
     /// Whether the field frames or addresses the message, so that no list of names may remove it.
@@ -162,6 +164,15 @@ fn is_zero_weight(parameter: &[u8]) -> bool {
     }
 }
 
+/// Whether a value of `Upgrade` names protocols that may be switched to. Not HTTP in any guise, nor TLS, which may carry
+/// it: requests inside a tunnel are judged by nobody.
+pub fn may_upgrade(value: &[u8]) -> bool {
+    const HTTP: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
+    let mut protocols = list(value).map(|protocol| protocol.split(|&b| b == b'/').next().unwrap_or_default());
+    let passes = |name: &[u8]| is_token(name) && !HTTP.iter().any(|http| http.eq_ignore_ascii_case(name));
+    protocols.next().is_some_and(passes) && protocols.all(passes)
+}
+
 /// The seconds of `timeout=` in a value of `Keep-Alive`; `None` when it does not name one.
 pub fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
     list(value).find_map(|parameter| {
@@ -237,6 +248,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nobody_switches_to_http() {
+        for value in ["websocket", "WebSocket", "foo/2", "a, b/1 ,", "h2cx"] {
+            assert!(may_upgrade(value.as_bytes()), "{value}");
+        }
+        for value in [
+            "",
+            ",",
+            "h2c",
+            "websocket, H2C",
+            "h2",
+            "HTTP/2.0",
+            "http/3",
+            "TLS/1.0",
+            "TLS/1.0, a",
+            "a b",
+            "/1",
+        ] {
+            assert!(!may_upgrade(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
     fn names_are_known_in_any_case() {
         for (name, kind) in [
             ("Host", Kind::Host),
@@ -247,7 +280,7 @@ mod tests {
             ("Connection", Kind::Connection),
             ("Keep-Alive", Kind::KeepAlive),
             ("TE", Kind::HopByHop),
-            ("Upgrade", Kind::HopByHop),
+            ("Upgrade", Kind::Upgrade),
             ("HTTP2-Settings", Kind::HopByHop),
             ("Proxy-Connection", Kind::HopByHop),
             ("Proxy-Authenticate", Kind::HopByHop),

@@ -99,6 +99,14 @@ pub fn reloaded(ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     Some(pen.len())
 }
 
+/// Writes the answer to a CONNECT whose tunnel is open (RFC 9110 §9.3.6: without framing fields); the length, or `None` if
+/// `out` is too small.
+pub fn established(out: &mut [u8]) -> Option<usize> {
+    let mut pen = Pen::new(out);
+    pen.put(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+    Some(pen.len())
+}
+
 fn body(what: What, compat: Option<Compat<'_>>, json: bool) -> Pieces<'_> {
     let (code, sentence) = (what.code().as_bytes(), what.sentence().as_bytes());
     match compat {

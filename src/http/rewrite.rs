@@ -51,6 +51,8 @@ pub enum ConnectionField {
     Close,
     /// `Connection: keep-alive`, which HTTP/1.0 clients need to hear.
     KeepAlive,
+    /// `Connection: Upgrade`; the `Upgrade` line stays then.
+    Upgrade,
 }
 
 impl ConnectionField {
@@ -60,6 +62,7 @@ impl ConnectionField {
             Self::None => b"",
             Self::Close => b"Connection: close\r\n",
             Self::KeepAlive => b"Connection: keep-alive\r\n",
+            Self::Upgrade => b"Connection: Upgrade\r\n",
         }
     }
 }
@@ -77,12 +80,13 @@ pub struct Edits {
 /// small.
 ///
 /// `Host` comes first and is the target's. Dropped: the client's `Host`, `x-target-host`, hop-by-hop fields,
-/// those `Connection` nominates and those `drop` names; framing fields never are.
+/// those `Connection` nominates and those `drop` names; framing fields never are. An `upgrade` stays asked for.
 pub fn request(
     request: &Request<'_, '_>,
     head: &[u8],
     form: &Form<'_>,
     target: &Target,
+    upgrade: bool,
     drop: impl Fn(&[u8]) -> bool,
     out: &mut [u8],
 ) -> Option<usize> {
@@ -95,6 +99,9 @@ pub fn request(
     pen.put(b" HTTP/1.1\r\nHost: ")?;
     pen.put(target.authority.as_bytes())?;
     pen.put(b"\r\n")?;
+    if upgrade {
+        pen.put(ConnectionField::Upgrade.line())?;
+    }
     let nominated = request.fields.nominates.then(|| Nominated::of(request.headers, request.kinds()));
     let nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.name(name));
     copy_lines(&mut pen, head, request.headers, |at, name| {
@@ -102,6 +109,7 @@ pub fn request(
         match kind {
             Kind::ContentLength | Kind::TransferEncoding => true,
             Kind::Host | Kind::TargetHost => false,
+            Kind::Upgrade => upgrade,
             _ if kind.is_hop_by_hop() || drop(name) => false,
             _ => !nominated(name),
         }
@@ -131,6 +139,7 @@ pub fn response(response: &Response<'_, '_>, head: &[u8], edits: &Edits, out: &m
             Kind::ContentLength => !unframed,
             Kind::TransferEncoding => !unframed && !edits.unchunk,
             Kind::Trailer if edits.unchunk => false,
+            Kind::Upgrade => edits.connection == ConnectionField::Upgrade,
             _ if kind.is_hop_by_hop() => false,
             _ => kind.is_protected() || !nominated(name),
         }
@@ -205,10 +214,11 @@ mod tests {
             name.eq_ignore_ascii_case(b"x-secret") || name.eq_ignore_ascii_case(b"content-length")
         };
         let mut out = vec![0; 4096];
-        let len = request(&parsed, head, &form, &target, drop, &mut out).unwrap();
-        assert_eq!(request(&parsed, head, &form, &target, drop, &mut vec![0; len]), Some(len));
+        let upgrade = parsed.fields.upgrade;
+        let len = request(&parsed, head, &form, &target, upgrade, drop, &mut out).unwrap();
+        assert_eq!(request(&parsed, head, &form, &target, upgrade, drop, &mut vec![0; len]), Some(len));
         for short in 0..len {
-            assert_eq!(request(&parsed, head, &form, &target, drop, &mut vec![0; short]), None);
+            assert_eq!(request(&parsed, head, &form, &target, upgrade, drop, &mut vec![0; short]), None);
         }
         out.truncate(len);
         out
@@ -245,6 +255,30 @@ mod tests {
             x-mine: x\r\nX-Secret: x\r\nx-target-host: x\r\nX-Target-Host: y\r\nC: 3\r\n\r\n";
         let expected = b"GET /base/ HTTP/1.1\r\nHost: Origin:81\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n";
         assert_eq!(outgoing(head), expected);
+    }
+
+    #[test]
+    fn an_upgrade_that_may_be_stays_with_its_own_option_alone() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: X-Mine, upgrade\r\nX-Mine: 1\r\nUpgrade: WebSocket\r\n\r\n";
+        let expected =
+            b"GET /base/ HTTP/1.1\r\nHost: Origin:81\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+        assert_eq!(outgoing(head), expected);
+        let plain = b"GET /base/ HTTP/1.1\r\nHost: Origin:81\r\n\r\n";
+        for lines in [
+            "Upgrade: websocket\r\n",
+            "Connection: upgrade\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n",
+            "Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n",
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+            assert_eq!(outgoing(head.as_bytes()), plain, "{lines}");
+        }
+        let switches = b"HTTP/1.1 101 S\r\nUpgrade: x/1\r\nConnection: upgrade, X-Mine\r\nX-Mine: 1\r\n\r\n";
+        let edits = Edits { connection: ConnectionField::Upgrade, unchunk: false };
+        assert_eq!(
+            incoming(switches, edits),
+            b"HTTP/1.1 101 S\r\nUpgrade: x/1\r\nConnection: Upgrade\r\n\r\n"
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
+    /// Whatever the client and the target agree on: the target of a CONNECT.
+    Tcp,
 }
 
 impl Scheme {
@@ -27,14 +29,16 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Tcp => "tcp",
         }
     }
 
-    /// The port that is not written.
+    /// The port that is not written; 0 where it always is.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
+            Self::Tcp => 0,
         }
     }
 
@@ -74,12 +78,12 @@ impl Target {
         Self::read(value, default_scheme).ok_or(What::BadTarget)
     }
 
-    /// The target of an absolute-form or authority-form request: no base.
+    /// The target of a CONNECT to `authority`.
     ///
     /// # Errors
-    /// `BadTarget` when `authority` is not `host[:port]`.
-    pub fn of_authority(scheme: Scheme, authority: &[u8]) -> Result<Self, What> {
-        Self::new(scheme, authority, b"").ok_or(What::BadTarget)
+    /// `BadRequestLine` when it is not `host:port`.
+    pub fn of_tunnel(authority: &[u8]) -> Result<Self, What> {
+        Self::new(Scheme::Tcp, authority, b"").filter(|target| target.port != 0).ok_or(What::BadRequestLine)
     }
 
     /// The same value for whoever wants TLS whatever the scheme: a port that is not written is then 443.
@@ -154,8 +158,11 @@ impl Target {
         }
     }
 
-    /// The URL that a request goes to, without its query: for messages.
+    /// The URL that a request goes to, without its query: for messages. For CONNECT it is the authority.
     pub fn url(&self, method: &[u8], form: &Form<'_>) -> String {
+        if self.scheme == Scheme::Tcp {
+            return self.authority.to_string();
+        }
         let joined = self.join(method, form).concat();
         let path = joined.split(|&b| b == b'?').next().unwrap_or_default();
         format!("{}://{}{}", self.scheme.name(), self.authority, String::from_utf8_lossy(path))
@@ -487,8 +494,11 @@ mod tests {
 
     #[test]
     fn targets_of_forms_have_no_base() {
-        assert_eq!(Target::of_authority(Scheme::Https, b"h:1"), parse("https://h:1"));
-        assert_eq!(Target::of_authority(Scheme::Http, b"h/p"), Err(What::BadTarget));
+        let tunnel = Target::of_tunnel(b"[::1]:443").expect("well formed");
+        assert_eq!((tunnel.origin().as_str(), &*tunnel.authority), ("tcp://[::1]:443", "[::1]:443"));
+        for bad in [&b"h"[..], b"h:", b"h:0", b"h:443/p", b":443", b"u@h:443", b"http://h:443"] {
+            assert_eq!(Target::of_tunnel(bad), Err(What::BadRequestLine), "{bad:?}");
+        }
         assert_eq!(parse("[::1]").unwrap().ip(), Some(IpAddr::from(Ipv6Addr::LOCALHOST)));
         assert_eq!(parse("localhost").unwrap().ip(), None);
     }

@@ -18,6 +18,11 @@ const LEGACY: [(&str, &str); 7] = [
     ("com.inzent", "apim_proxy"),
 ];
 
+/// The logger of the legacy that `target` stands for, if one does.
+pub fn logger_of(target: &str) -> Option<&'static str> {
+    LEGACY.iter().find(|(_, ours)| *ours == target && target != "apim_proxy").map(|(logger, _)| *logger)
+}
+
 /// The level of every target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels {
@@ -48,6 +53,24 @@ impl Levels {
         }
         parts.sort_by_key(|part| Reverse(part.target.len()));
         Self { root, parts: parts.into_iter().map(|part| (part.target, part.level)).collect() }
+    }
+
+    /// The same, where a name may stand for the loggers of a group (`logging.group.<name>`).
+    pub fn grouped<'a>(names: &[(&'a str, LevelFilter)], groups: &'a [(&str, Vec<String>)]) -> Self {
+        let bare = |name: &'a str| name.strip_prefix("logging.level.").unwrap_or(name);
+        let members = |name: &str| {
+            let of = |group: &str| {
+                group.strip_prefix("logging.group.").unwrap_or(group).eq_ignore_ascii_case(name)
+            };
+            groups.iter().find(|(group, _)| of(group)).map(|(_, members)| members)
+        };
+        // What names a logger itself counts more than what names its group.
+        let (grouped, single): (Vec<_>, Vec<_>) =
+            names.iter().copied().partition(|(name, _)| members(bare(name)).is_some());
+        let grouped = grouped.iter().flat_map(|(name, level)| {
+            members(bare(name)).into_iter().flatten().map(|member| (member.as_str(), *level))
+        });
+        Self::new(grouped.chain(single.iter().copied()))
     }
 
     /// The level of `target`.
@@ -150,6 +173,14 @@ mod tests {
         assert_eq!(of(&[("http", Warn), ("http.wire", Trace)]), [Info, Info, Warn, Warn, Trace, Info]);
         assert_eq!(of(&[("apim_proxy", Warn), ("apim_proxy::pool", Off)])[5], Off);
         assert_eq!(levels(&[("apim_proxy::po", Off)]).of("apim_proxy::pool"), Info);
+    }
+
+    #[test]
+    fn a_group_is_its_members() {
+        let groups = [("logging.group.http", vec!["org.apache.http.headers".to_owned(), "call".to_owned()])];
+        let names = [("logging.level.HTTP", Debug), ("logging.level.call", Warn)];
+        let levels = Levels::grouped(&names, &groups);
+        assert_eq!(TARGETS.map(|target| levels.of(target)), [Warn, Info, Info, Debug, Info, Info]);
     }
 
     #[test]

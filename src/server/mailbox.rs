@@ -10,11 +10,22 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A client that has just connected.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The listener it connected to.
+    pub listener: u8,
+    /// Its connection.
+    pub stream: TcpStream,
+    /// Its address.
+    pub peer: SocketAddr,
+}
+
 /// What a worker is told by others.
 #[derive(Debug)]
 pub enum Message {
     /// Serve this client: its worker is full.
-    Adopt(TcpStream, SocketAddr),
+    Adopt(Arrival),
     /// A wait for a permit is over.
     Granted(Grant),
     /// Somebody waits for a permit.

@@ -38,7 +38,7 @@ pub const BUFFER_BYTES_MAX: Setting<Option<u64>> = Setting::new(
 
 /// Descriptors that are neither clients' nor upstreams': standard streams, log, resolver, pipes.
 const FILES_RESERVED: usize = 64;
-/// Descriptors of one worker: poll, listener, mailbox, reserve, and clients that are turned away.
+/// Descriptors of one worker: poll, listeners, mailbox, reserve, and clients that are turned away.
 const FILES_PER_WORKER: usize = 8 + REJECTS_MAX;
 
 /// Every maximum of the process.

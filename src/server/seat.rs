@@ -1,4 +1,4 @@
-//! A worker's seat: the thread, poll, listener and numbers that outlive the worker when it fails.
+//! A worker's seat: the thread, poll, listeners and numbers that outlive the worker when it fails.
 
 use crate::listener::{Accepted, Reserve};
 use crate::net::{self, Net};
@@ -6,11 +6,11 @@ use crate::permits::{Permits, WorkerId};
 use crate::renewal::desk::Desk;
 use crate::resolve::Resolver;
 use crate::server::current::Current;
-use crate::server::mailbox::{Mailbox, Message};
+use crate::server::mailbox::{Arrival, Mailbox, Message};
 use crate::stats::{Counter, Stats};
 use crate::time::Now;
 use crate::worker::Worker;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
@@ -18,14 +18,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The listener's token: no slot has this index.
-pub const LISTENER: Token = Token(0x7fff_ffff_ffff_ffff);
+/// The token of the first listener, the others' are the next: no slot has their indexes.
+const LISTENERS: usize = 0x7fff_ffff_ffff_ff00;
+/// How many listeners there can be.
+pub const LISTENERS_MAX: usize = 4;
 /// The mailbox's token.
 pub const MAIL: Token = Token(0x7fff_fffe_ffff_ffff);
 
 /// Events taken from the poll at once.
 const EVENTS_MAX: usize = 1024;
-/// Clients accepted in one turn before the others get theirs.
+/// Clients of one listener accepted in one turn before the others get theirs.
 const ACCEPTS_MAX: usize = 64;
 
 /// What all workers share.
@@ -49,11 +51,19 @@ pub struct Shared {
     pub own: Arc<[SocketAddr]>,
 }
 
+/// A listener's socket of one worker.
+struct Door {
+    socket: TcpListener,
+    /// Clients may be waiting.
+    waiting: bool,
+}
+
 /// One worker's place.
 pub struct Seat {
     id: WorkerId,
     poll: Poll,
-    listener: Option<TcpListener>,
+    /// Empty once we drain.
+    listeners: Vec<Door>,
     shared: Shared,
     draining: bool,
 }
@@ -62,13 +72,18 @@ impl Seat {
     /// A seat at `poll`, which the worker's mailbox wakes already.
     ///
     /// # Errors
-    /// When the listener cannot be registered.
-    pub fn new(id: WorkerId, poll: Poll, mut listener: TcpListener, shared: Shared) -> io::Result<Self> {
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self { id, poll, listener: Some(listener), shared, draining: false })
+    /// When a listener cannot be registered.
+    pub fn new(id: WorkerId, poll: Poll, listeners: Vec<TcpListener>, shared: Shared) -> io::Result<Self> {
+        assert!(listeners.len() <= LISTENERS_MAX, "every listener has a token");
+        let mut doors = Vec::new();
+        for (index, mut socket) in listeners.into_iter().enumerate() {
+            poll.registry().register(&mut socket, Token(LISTENERS + index), Interest::READABLE)?;
+            doors.push(Door { socket, waiting: false });
+        }
+        Ok(Self { id, poll, listeners: doors, shared, draining: false })
     }
 
-    /// Works until drained. A worker that fails loses its connections and starts anew on the same listener; the panic
+    /// Works until drained. A worker that fails loses its connections and starts anew on the same listeners; the panic
     /// hook has logged why.
     pub fn occupy(mut self) {
         loop {
@@ -120,7 +135,7 @@ impl Seat {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut reserve = Reserve::new();
         // A worker before this one may have been told of clients and mail it never got to.
-        let mut clients_wait = true;
+        self.listeners.iter_mut().for_each(|door| door.waiting = true);
         let mut sleep = Some(crate::time::Millis(0));
         if self.draining {
             worker.drain();
@@ -138,14 +153,14 @@ impl Seat {
             let mut mail = sleep == Some(crate::time::Millis(0));
             for event in &events {
                 match event.token() {
-                    LISTENER => clients_wait = true,
                     MAIL => mail = true,
-                    Token(token) => worker.event(token, net::ready(event)),
+                    Token(token) => match self.listeners.get_mut(token.wrapping_sub(LISTENERS)) {
+                        Some(door) => door.waiting = true,
+                        None => worker.event(token, net::ready(event)),
+                    },
                 }
             }
-            if clients_wait {
-                clients_wait = self.accept(&mut worker, &mut reserve, ACCEPTS_MAX);
-            }
+            self.accept(&mut worker, &mut reserve);
             if mail {
                 self.read_mail(&mut worker, &mut reserve);
             }
@@ -153,46 +168,58 @@ impl Seat {
             if self.draining && worker.clients() == 0 {
                 return Ok(());
             }
-            if clients_wait {
+            if self.has_waiting() {
                 sleep = Some(crate::time::Millis(0));
             }
         }
     }
 
-    /// Accepts up to `max` clients; says whether more may wait.
-    fn accept(&self, worker: &mut Worker<Net>, reserve: &mut Reserve, max: usize) -> bool {
-        let Some(listener) = &self.listener else { return false };
-        for _ in 0..max {
-            match reserve.accept(listener) {
-                Accepted::Client(stream, peer) => self.place(worker, stream, peer),
-                Accepted::Lost => self.stats().count(Counter::Rejected),
-                Accepted::Nobody => return false,
+    /// Whether clients may be waiting at any listener.
+    fn has_waiting(&self) -> bool {
+        self.listeners.iter().any(|door| door.waiting)
+    }
+
+    /// Accepts clients: of each listener at most so many that the others, and those who are here, get their turn.
+    fn accept(&mut self, worker: &mut Worker<Net>, reserve: &mut Reserve) {
+        for listener in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_MAX {
+                let door = &mut self.listeners[listener];
+                if !door.waiting {
+                    break;
+                }
+                match reserve.accept(&door.socket) {
+                    Accepted::Client(stream, peer) => {
+                        self.place(worker, Arrival { listener: listener as u8, stream, peer });
+                    }
+                    Accepted::Lost => self.stats().count(Counter::Rejected),
+                    Accepted::Nobody => door.waiting = false,
+                }
             }
         }
-        true
     }
 
     /// Serves a client here, or where there is room, or tells it that there is none.
-    fn place(&self, worker: &mut Worker<Net>, stream: TcpStream, peer: SocketAddr) {
-        let Err(stream) = worker.accept(stream, peer) else { return };
+    fn place(&self, worker: &mut Worker<Net>, arrival: Arrival) {
+        let Arrival { listener, stream, peer } = arrival;
+        let Err(stream) = worker.accept(listener, stream, peer) else { return };
         let clients_max = self.shared.current.config().limits.clients_max as u64;
         let others = (0..self.shared.stats.len()).filter(|other| *other != self.id);
         let clients = |worker: &WorkerId| self.shared.stats[*worker].value(Counter::ClientsNow);
         match others.min_by_key(clients).filter(|other| clients(other) < clients_max) {
             Some(other) => {
                 self.stats().count(Counter::HandedOff);
-                self.shared.mailboxes[other].send(Message::Adopt(stream, peer));
+                self.shared.mailboxes[other].send(Message::Adopt(Arrival { listener, stream, peer }));
             }
-            None => worker.reject(stream, peer),
+            None => worker.reject(listener, stream, peer),
         }
     }
 
     fn read_mail(&mut self, worker: &mut Worker<Net>, reserve: &mut Reserve) {
         for message in self.shared.mailboxes[self.id].take() {
             match message {
-                Message::Adopt(stream, peer) => {
-                    if let Err(stream) = worker.accept(stream, peer) {
-                        worker.reject(stream, peer);
+                Message::Adopt(Arrival { listener, stream, peer }) => {
+                    if let Err(stream) = worker.accept(listener, stream, peer) {
+                        worker.reject(listener, stream, peer);
                     }
                 }
                 Message::Granted((key, permit)) => worker.granted(key, permit),
@@ -200,9 +227,12 @@ impl Seat {
                 Message::Resolved { key, host, addresses } => worker.resolved(key, &host, addresses),
                 Message::Reloaded { key, outcome } => worker.reloaded(key, outcome),
                 Message::Drain => {
-                    // Who is in the queue already is served; closing the listener would reset them.
-                    while self.accept(worker, reserve, ACCEPTS_MAX) {}
-                    self.listener = None;
+                    // Who is in a queue already is served; closing the listener would reset them.
+                    self.listeners.iter_mut().for_each(|door| door.waiting = true);
+                    while self.has_waiting() {
+                        self.accept(worker, reserve);
+                    }
+                    self.listeners.clear();
                     self.draining = true;
                     worker.drain();
                 }

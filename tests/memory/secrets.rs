@@ -90,7 +90,7 @@ impl SecretPair {
         let outbound = Outbound::new(None, verifier, &spoken, &provider, 1).expect("terms");
         let pair = Pair::new(script, |config| {
             let profile = Profile { tls: Some(outbound), ..Profile::default() };
-            config.inbound = Some(inbound);
+            config.listeners[0].inbound = Some(inbound);
             config.targets = Arc::new(Targets { entries: Vec::new(), others: Arc::new(profile) });
         });
         let name = "proxy.test".try_into().expect("a name");

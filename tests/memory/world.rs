@@ -213,7 +213,7 @@ impl Pair {
         let mut pair = Self { worker, now: Now(0), script };
         pair.turn(|worker| {
             let peer = SocketAddr::from(([10, 0, 0, 1], 40_000));
-            assert!(worker.accept(Socket(Side::Client), peer).is_ok(), "there is room");
+            assert!(worker.accept(0, Socket(Side::Client), peer).is_ok(), "there is room");
             worker.event(worker.io.client.token, WRITABLE);
         });
         pair

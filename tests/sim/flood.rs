@@ -55,7 +55,7 @@ impl Flood {
             let sock = Sock::connect(&self.world, ROOM);
             let id = sock.id;
             self.world.net().secure_client(id, 0, &TLS);
-            assert!(self.worker.accept(sock, peer).is_ok(), "there is room");
+            assert!(self.worker.accept(0, sock, peer).is_ok(), "there is room");
             id
         });
         clients.collect()

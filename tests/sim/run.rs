@@ -298,7 +298,7 @@ impl Sim {
     fn accept(&mut self, id: usize) {
         while let Some((client, sock)) = self.backlog[id].pop_front() {
             let peer: SocketAddr = "192.0.2.1:1000".parse().expect("an address");
-            let Err(sock) = self.workers[id].accept(sock, peer) else { continue };
+            let Err(sock) = self.workers[id].accept(0, sock, peer) else { continue };
             let others = (0..self.workers.len()).filter(|other| *other != id);
             let room = others.min_by_key(|other| self.workers[*other].clients());
             if let Some(other) = room.filter(|other| self.workers[*other].clients() < self.script.clients_max)
@@ -306,7 +306,7 @@ impl Sim {
                 self.backlog[other].push_back((client, sock));
             } else {
                 self.clients[client].rejected = true;
-                self.workers[id].reject(sock, peer);
+                self.workers[id].reject(0, sock, peer);
             }
         }
         self.workers[id].check();

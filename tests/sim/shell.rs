@@ -71,7 +71,7 @@ pub fn config(script: &Script, contexts: &Contexts, reloaded: bool) -> Arc<Confi
         large_max: script.large_max,
     };
     let mut config = Config::from(&Settings(settings), limits).expect("the settings are in order");
-    config.inbound.clone_from(&contexts.inbound);
+    config.listeners[0].inbound.clone_from(&contexts.inbound);
     config.targets = contexts.targets[usize::from(reloaded)].clone();
     config.handshakes_max = script.handshakes_max;
     Arc::new(config)

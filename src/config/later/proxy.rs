@@ -1,4 +1,4 @@
-//! `proxy.*` keys of later releases: admission, egress, forms, reverse listeners.
+//! `proxy.*` keys of later releases: admission, egress, reverse listeners.
 
 use serde::Deserialize;
 
@@ -7,8 +7,6 @@ use crate::value;
 
 /// Every setting of this file, in the order people read them.
 pub static ALL: &[&dyn AnySetting] = &[
-    &FORMS,
-    &CONNECT_PORTS,
     &TRUSTED_PROXIES,
     &PROXY_PROTOCOL,
     &ALLOW_SUBJECTS,
@@ -25,37 +23,6 @@ const fn refused(key: &'static str, doc: &'static str, why: &'static str) -> Set
     Setting::new(key, "", value::text, doc).standing(Standing::Refused(why))
 }
 
-/// How a request may name its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// Origin-form with `x-target-host`.
-    Header,
-    /// Absolute-form (RFC 9112 §3.2.2).
-    Absolute,
-    /// CONNECT (RFC 9110 §9.3.6).
-    Connect,
-}
-
-/// Which forms are on.
-pub static FORMS: Setting<Vec<Form>> = Setting::new(
-    "proxy.forward.forms",
-    "header",
-    |text| {
-        let wrong = |_| "is not a list of header, absolute, connect".to_owned();
-        value::list(text)?.iter().map(|form| value::choice(form).map_err(wrong)).collect()
-    },
-    "How requests may name their target: `header` (`x-target-host`), `absolute`, `connect`, as a comma list.",
-)
-.standing(Standing::NotYet);
-/// Where CONNECT may go.
-pub static CONNECT_PORTS: Setting<String> = Setting::new(
-    "proxy.connect.ports",
-    "443,8443",
-    value::text,
-    "Ports CONNECT may reach, as a comma list with ranges.",
-)
-.standing(Standing::NotYet);
 /// Whom `X-Forwarded-For` is believed from.
 pub static TRUSTED_PROXIES: Setting<String> = refused(
     "proxy.ip.trusted-proxies",

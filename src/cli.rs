@@ -3,6 +3,7 @@
 //! Besides our own words it understands what the legacy's scripts say: Spring's `--key=value`, Java's `-Dkey=value`,
 //! and words meant for the JVM, which are set aside so that the start can note them.
 
+use crate::import::Import;
 use std::fmt;
 
 /// What to do.
@@ -18,6 +19,8 @@ pub enum Command {
     Settings,
     /// Print what a key or trust store holds.
     KeystoreList(StoreFile),
+    /// Print the properties that mean what an httpd configuration means.
+    ImportHttpd(Import),
     /// Print [`USAGE`].
     Help,
     /// Print name and version.
@@ -71,6 +74,9 @@ Usage:
   apim-proxy settings                         print every setting as a Markdown table
   apim-proxy keystore list FILE [--password=PASSWORD]
                                               print what a JKS, PKCS12 or PEM file holds: names, dates, SHA-256
+  apim-proxy import-httpd [-D NAME ...] [--root=DIR] FILE [FILE ...]
+                                              print an Apache httpd.conf as properties of the reverse listeners, and what
+                                              could not be carried over; exit 0 everything was, 1 look at that list
   apim-proxy --help | --version
 
 A key is looked up in --key=value, -Dkey=value, the environment (SERVER_PORT for server.port), then the file.
@@ -78,6 +84,8 @@ A key is looked up in --key=value, -Dkey=value, the environment (SERVER_PORT for
 Words for a JVM (-Xmx1g, -server, -jar app.jar, -cp DIR) are ignored with a note.
 The password of a store can stand in APIM_PROXY_STORE_PASSWORD, where ps does not show it. Without one a JKS store is
 listed unverified; passwords of keys are never needed.
+import-httpd follows Include; further FILEs (or folders) are read after the first. -D NAME is what httpd is started with,
+--root=DIR says where the files of another machine were copied to.
 ";
 
 /// JVM options that take the next word with them.
@@ -110,6 +118,9 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse>
     let mut words = words.into_iter().peekable();
     if words.next_if(|word| word == "keystore").is_some() {
         return keystore(words);
+    }
+    if words.next_if(|word| word == "import-httpd").is_some() {
+        return import_httpd(words);
     }
     let mut command: Option<String> = None;
     let mut arguments = Arguments::default();
@@ -164,6 +175,28 @@ fn keystore(words: impl Iterator<Item = String>) -> Result<Command, Misuse> {
         None if list => Err(Misuse("keystore list lacks its file".to_owned())),
         None => Err(Misuse("keystore lacks its command: list".to_owned())),
     }
+}
+
+/// Parses what follows `import-httpd`.
+fn import_httpd(mut words: impl Iterator<Item = String>) -> Result<Command, Misuse> {
+    let mut import = Import::default();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "-D" => {
+                let name = words.next().ok_or_else(|| Misuse("-D lacks its name".to_owned()))?;
+                import.defines.push(name);
+            }
+            option if option.starts_with("--root=") => import.root = Some(option[7..].to_owned()),
+            option if option.starts_with("-D") => import.defines.push(option[2..].to_owned()),
+            option if option.starts_with('-') => return Err(Misuse(format!("unknown option {option}"))),
+            _ => import.files.push(word),
+        }
+    }
+    if import.files.is_empty() {
+        return Err(Misuse("import-httpd lacks its file, such as /etc/httpd/conf/httpd.conf".to_owned()));
+    }
+    Ok(Command::ImportHttpd(import))
 }
 
 impl Arguments {
@@ -272,8 +305,23 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_is_imported() {
+        let import = Import {
+            files: vec!["httpd.conf".to_owned(), "conf.d".to_owned()],
+            defines: vec!["A".to_owned(), "B".to_owned()],
+            root: Some("/copy".to_owned()),
+        };
+        let line = "import-httpd -D A httpd.conf --root=/copy -DB conf.d";
+        assert_eq!(parsed(line), Ok(Command::ImportHttpd(import)));
+        assert_eq!(parsed("import-httpd --help"), Ok(Command::Help));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_named() {
         for (line, what) in [
+            ("import-httpd", "import-httpd lacks its file, such as /etc/httpd/conf/httpd.conf"),
+            ("import-httpd -D", "-D lacks its name"),
+            ("import-httpd a.conf --force", "unknown option --force"),
             ("keystore", "keystore lacks its command: list"),
             ("keystore list", "keystore list lacks its file"),
             ("keystore a.jks", "keystore does not understand a.jks"),

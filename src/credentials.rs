@@ -7,6 +7,7 @@ pub mod store;
 pub mod targets;
 
 use crate::keystore::Fingerprint;
+use crate::policy::proxy_auth::Users;
 use crate::policy::targets::Targets;
 use crate::tls::context::Inbound;
 use crate::tls::notes::Notes;
@@ -43,6 +44,10 @@ pub struct Credentials {
     pub inbound: Option<Inbound>,
     /// The TLS towards targets, and what else differs between them.
     pub targets: Arc<Targets>,
+    /// Who may use the forward listener.
+    pub users: Option<Arc<Users>>,
+    /// The file that names them.
+    pub users_file: Option<PathBuf>,
     /// The files it was made of, as they were when they were read.
     pub files: BTreeMap<PathBuf, Fingerprint>,
     /// Those among them that the listener's TLS was made of.

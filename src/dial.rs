@@ -44,6 +44,10 @@ impl<I: Io> Worker<I> {
     /// Finds a connection for the exchange of `key`, or begins to: a name first, so that what cannot be resolved holds no
     /// permit; then a permit; then one address after another.
     pub(crate) fn dial(&mut self, key: Key) {
+        if self.clients.at(key).is_some_and(|client| client.exchange.login.is_some()) {
+            self.ask_verify(key);
+            return;
+        }
         if self.clients.at(key).is_some_and(|client| client.exchange.reload) {
             self.ask_reload(key);
             return;

@@ -6,6 +6,7 @@ use crate::policy::client_address::{ALLOW, ClientAddress};
 use crate::policy::egress::{Egress, TARGET_ALLOW};
 use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
+use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
 use crate::setting::{Setting, Source};
@@ -103,6 +104,8 @@ pub struct Config {
     pub forms: Forms,
     /// Ports that CONNECT may reach.
     pub connect_ports: Ports,
+    /// Who may use the forward listener, by name and password; `None` asks nobody.
+    pub users: Option<Arc<Users>>,
     /// Where they may go.
     pub egress: Egress,
     /// Who may have certificates trusted.
@@ -141,6 +144,7 @@ impl Config {
             client_address: source.value(&ALLOW)?,
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
+            users: None,
             egress: source.value(&TARGET_ALLOW)?,
             reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },

@@ -21,6 +21,7 @@
 //!                             +-------Open--------+-------+-------+--> Head --Answer--> Body --End--> Done
 //!                                                                       |                              |
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
+//!           Wanted --Verify--> Verifying --Pass--> Wanted   (a password, off the loop)
 //!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
 //!           Connecting (CONNECT), Head (an upgrade) --Switch--> Tunnel   (both sides at once)
 //!           any but Body, Done and Tunnel --Refuse--> Done
@@ -35,9 +36,11 @@ use crate::http::framing::Framing;
 use crate::io::Addresses;
 use crate::key::Key;
 use crate::permits::Permit;
+use crate::policy::proxy_auth::Login;
 use crate::pool::Destination;
 use crate::time::Now;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Where the client's side of an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +123,8 @@ pub enum UpstreamState {
     Absent,
     /// A request needs a connection.
     Wanted,
+    /// The client's password is being verified.
+    Verifying,
     /// The certificate of the target is being added to those we trust.
     Reloading,
     /// It waits for a permit.
@@ -145,6 +150,10 @@ pub enum UpstreamState {
 pub enum UpstreamEvent {
     /// A request has a destination.
     Ask,
+    /// The client's password has to be verified first.
+    Verify,
+    /// It is right.
+    Pass,
     /// It asks for a reload instead of a connection.
     Reload,
     /// A pool limit is reached.
@@ -176,6 +185,7 @@ impl UpstreamState {
     pub const ALL: &[Self] = &[
         Self::Absent,
         Self::Wanted,
+        Self::Verifying,
         Self::Reloading,
         Self::Queued,
         Self::Resolving,
@@ -196,7 +206,10 @@ impl UpstreamState {
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;
         match (self, event) {
-            (Self::Absent, E::Ask) | (Self::Head, E::Retry) => Some(Self::Wanted),
+            (Self::Absent, E::Ask) | (Self::Head, E::Retry) | (Self::Verifying, E::Pass) => {
+                Some(Self::Wanted)
+            }
+            (Self::Wanted, E::Verify) => Some(Self::Verifying),
             (Self::Wanted, E::Reload) => Some(Self::Reloading),
             (Self::Wanted, E::Resolve) => Some(Self::Resolving),
             (Self::Wanted | Self::Resolving, E::Queue) => Some(Self::Queued),
@@ -222,6 +235,8 @@ impl UpstreamEvent {
     /// Every event.
     pub const ALL: &[Self] = &[
         Self::Ask,
+        Self::Verify,
+        Self::Pass,
         Self::Reload,
         Self::Queue,
         Self::Resolve,
@@ -319,6 +334,8 @@ pub struct Exchange {
     pub answer: Option<Lease>,
     /// The connection that serves it.
     pub link: Option<Key>,
+    /// The credential that is to be verified first.
+    pub login: Option<Arc<Login>>,
     /// It asks for a reload (`x-reload-httpclient`), not for an answer of the target.
     pub reload: bool,
     /// The client's connection closes after the answer.
@@ -375,6 +392,7 @@ impl Default for Exchange {
             forward: None,
             answer: None,
             link: None,
+            login: None,
             reload: false,
             close: false,
             unread: false,
@@ -499,12 +517,15 @@ Done Switch Tunnel
         let golden = "\
 Absent Ask Wanted
 Absent Refuse Done
+Wanted Verify Verifying
 Wanted Reload Reloading
 Wanted Queue Queued
 Wanted Resolve Resolving
 Wanted Dial Connecting
 Wanted Open Head
 Wanted Refuse Done
+Verifying Pass Wanted
+Verifying Refuse Done
 Reloading Refuse Done
 Queued Dial Connecting
 Queued Open Head

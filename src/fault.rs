@@ -115,6 +115,12 @@ faults! {
     ConnectOff: Policy 405 "connect_off" "CONNECT is off (proxy.forward.forms); name the target in x-target-host";
     /// CONNECT to a port that is not meant for it.
     ConnectPort: Policy 403 "connect_port" "CONNECT may not reach this port (proxy.connect.ports)";
+    /// No credential that `proxy.auth.file` could know.
+    ProxyAuth: Policy 407 "proxy_auth" "the proxy wants a user name and a password (proxy.auth.file)";
+    /// A wrong name or password.
+    ProxyAuthWrong: Policy 407 "proxy_auth" "the user name or the password is wrong (proxy.auth.file)";
+    /// More passwords wait to be verified than may.
+    AuthBusy: Policy 503 "auth_busy" "too many passwords wait to be verified";
     /// A request names its target in a way that is off.
     FormOff: Policy 403 "form_off" "requests may not name their target like this (proxy.forward.forms)";
 
@@ -234,6 +240,8 @@ impl What {
                 }
                 _ => Level::Warn,
             },
+            // Most clients ask without a password first.
+            Blame::Policy if matches!(self, Self::ProxyAuth) => Level::Info,
             Blame::Policy | Blame::Upstream => Level::Warn,
             Blame::Proxy => Level::Error,
         }
@@ -255,7 +263,7 @@ mod tests {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
             assert!(
-                [400, 403, 405, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
+                [400, 403, 405, 407, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
                 "{what:?}"
             );
         }

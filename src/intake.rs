@@ -1,21 +1,23 @@
 //! What comes in from a client: the verdict on a request's head, its body, and our own answers.
 
-use crate::engine::DISCARD_MAX;
+use crate::engine::{DISCARD_MAX, Kind};
 use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::{self, Framing};
-use crate::http::head::{self, Request, Version, header_space};
+use crate::http::head::{self, Request, Seen, Version, header_space};
 use crate::http::reply::{self, Compat};
 use crate::http::rewrite::{self, ConnectionField};
 use crate::http::target::{self, Form, Scheme, Target};
 use crate::io::Io;
 use crate::pair::Client;
+use crate::policy::proxy_auth::Login;
 use crate::pool::Destination;
 use crate::stats::Counter;
 use crate::tunnel;
 use crate::turn::Turn;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Judges what the client sent: a head when one is due, then the body. Says whether anything moved.
 pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> bool {
@@ -146,6 +148,7 @@ fn forward<I: Io>(
     form: &Form<'_>,
     bytes: &[u8],
 ) -> Result<(), What> {
+    authorize(turn, client, request)?;
     let exchange = &mut client.exchange;
     let destination = find_destination(turn, request, form)?;
     turn.pool.enter(destination.origin);
@@ -190,6 +193,27 @@ fn forward<I: Io>(
     exchange.ask.upgrade = upgrade;
     exchange.forward = Some(out);
     exchange.upstream_on(UpstreamEvent::Ask);
+    Ok(())
+}
+
+/// Whoever uses the forward listener says who it is, where there is a file of users. A credential that was not verified
+/// lately will be, before the request goes anywhere.
+fn authorize<I: Io>(
+    turn: &Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    request: &Request<'_, '_>,
+) -> Result<(), What> {
+    let Some(users) = &turn.config.users else { return Ok(()) };
+    match turn.config.listener(client.listener).kind {
+        Kind::Forward => {}
+        Kind::Reverse => return Ok(()),
+    }
+    let Seen::Once(value) = request.fields.proxy_authorization else { return Err(What::ProxyAuth) };
+    let tag = users.tag(value);
+    if !turn.passes.hold(&tag, turn.now) {
+        let login = Login::read(users, value, tag, client.address).ok_or(What::ProxyAuth)?;
+        client.exchange.login = Some(Arc::new(login));
+    }
     Ok(())
 }
 
@@ -260,8 +284,12 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
     } else {
         what
     };
-    // Behind a CONNECT come bytes of a tunnel that will not be: nothing of that is to be read as a request.
-    let broken = what.closes() || (turn.config.compat && what.status() >= 500) || client.exchange.ask.connect;
+    // Behind a CONNECT come bytes of a tunnel that will not be: nothing of that is to be read as a request. A client that
+    // only learns that it has to say who it is, and has sent nothing more, may ask again.
+    let asks_again = what.status() == 407 && client.leg.pending().is_empty();
+    let broken = what.closes()
+        || (turn.config.compat && what.status() >= 500)
+        || (client.exchange.ask.connect && !asks_again);
     let Client { leg, exchange, .. } = &mut *client;
     if exchange.client() == ClientState::Head && exchange.ask == Ask::default() {
         // The head could not be read, but nothing that begins like a HEAD gets a body.

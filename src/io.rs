@@ -3,6 +3,7 @@
 
 use crate::fault::What;
 use crate::key::{Key, Side};
+use crate::policy::proxy_auth::Login;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -101,6 +102,12 @@ pub trait Io {
     /// # Errors
     /// When nobody will do it.
     fn reload(&mut self, ask: ReloadAsk, key: Key) -> Result<(), What>;
+
+    /// Has a credential verified, which takes longer than a turn may; the outcome arrives for the client `key`.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    fn verify(&mut self, login: Arc<Login>, key: Key) -> Result<(), What>;
 
     /// Whether dialling `address` would reach one of our own listeners.
     fn is_own_listener(&mut self, address: SocketAddr) -> bool;

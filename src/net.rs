@@ -3,9 +3,11 @@
 use crate::fault::What;
 use crate::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use crate::key::{Key, Side};
+use crate::policy::proxy_auth::Login;
 use crate::renewal::desk::{Answer, Declined, Desk, Order, Plant};
 use crate::resolve::{Notify, Resolver};
 use crate::server::mailbox::{Mailbox, Message};
+use crate::server::verifier::Verifier;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -21,6 +23,7 @@ pub struct Net {
     resolver: Arc<Resolver>,
     mailbox: Arc<Mailbox>,
     desk: Arc<Desk>,
+    verifier: Arc<Verifier>,
     /// The addresses of our own listeners.
     own: Arc<[SocketAddr]>,
 }
@@ -36,15 +39,16 @@ pub fn ready(event: &Event) -> Ready {
 }
 
 impl Net {
-    /// Sockets on `registry`; answers of `resolver` and of whoever takes orders at `desk` go to `mailbox`.
+    /// Sockets on `registry`; answers of `resolver`, of whoever takes orders at `desk` and of `verifier` go to `mailbox`.
     pub fn new(
         registry: Registry,
         resolver: Arc<Resolver>,
         mailbox: Arc<Mailbox>,
         desk: Arc<Desk>,
+        verifier: Arc<Verifier>,
         own: Arc<[SocketAddr]>,
     ) -> Self {
-        Self { registry, resolver, mailbox, desk, own }
+        Self { registry, resolver, mailbox, desk, verifier, own }
     }
 }
 
@@ -141,6 +145,10 @@ impl Io for Net {
             Declined::Closed => What::ReloadNoStore,
             Declined::Full => What::Overloaded,
         })
+    }
+
+    fn verify(&mut self, login: Arc<Login>, key: Key) -> Result<(), What> {
+        self.verifier.put(&login, &self.mailbox, key)
     }
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {

@@ -88,6 +88,7 @@ impl<S> Client<S> {
         }
         match self.exchange.upstream() {
             UpstreamState::Queued => return Wait::Queue,
+            UpstreamState::Verifying => return Wait::Verify,
             UpstreamState::Reloading => return Wait::Reload,
             UpstreamState::Resolving | UpstreamState::Connecting => return Wait::Connect,
             UpstreamState::Handshake => return Wait::UpstreamHandshake,
@@ -179,4 +180,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 320);
+const _: () = assert!(size_of::<Client<u32>>() <= 328);

@@ -5,5 +5,6 @@ pub mod client_address;
 pub mod egress;
 pub mod forms;
 pub mod header_filter;
+pub mod proxy_auth;
 pub mod reload_clients;
 pub mod targets;

@@ -294,6 +294,7 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
         }
         UpstreamState::Body
         | UpstreamState::Absent
+        | UpstreamState::Verifying
         | UpstreamState::Reloading
         | UpstreamState::Queued
         | UpstreamState::Resolving

@@ -262,6 +262,9 @@ impl Keeper {
         if old.inbound_files == *inbound && !inbound.iter().any(|path| changed(path)) {
             new.inbound.clone_from(&old.inbound);
         }
+        if old.users_file == new.users_file && !new.users_file.iter().any(|path| changed(path)) {
+            new.users.clone_from(&old.users);
+        }
         let mut config = Config::clone(&self.readers.current.config());
         for listener in &mut config.listeners {
             match listener.kind {
@@ -270,6 +273,7 @@ impl Keeper {
             }
         }
         config.targets = Arc::clone(&new.targets);
+        config.users.clone_from(&new.users);
         self.readers.replace(config);
         self.refused = None;
         self.day = None;

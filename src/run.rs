@@ -10,6 +10,7 @@ use crate::config::sources::{Effective, Level};
 use crate::credentials::load::{self, Credentials};
 use crate::demo;
 use crate::engine::Listener;
+use crate::import::{self, Import};
 use crate::keystore::list::list;
 use crate::logging::settings::{GROUP, LEVEL};
 use crate::logging::{self, Levels};
@@ -42,6 +43,7 @@ pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
         Ok(Command::Demo(arguments)) => report(show(arguments)),
         Ok(Command::Settings) => print(&registry::markdown()),
         Ok(Command::KeystoreList(store)) => list_store(store),
+        Ok(Command::ImportHttpd(import)) => import_httpd(&import),
         Ok(Command::Help) => print(cli::USAGE),
         Ok(Command::Version) => print(concat!("apim-proxy ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(misuse) => {
@@ -107,6 +109,21 @@ fn list_store(store: StoreFile) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints an httpd configuration as properties.
+fn import_httpd(import: &Import) -> ExitCode {
+    match import::import(import) {
+        Ok(imported) => {
+            let printed = print(&imported.text);
+            if imported.lost == 0 {
+                return printed;
+            }
+            complain(&format!("not carried over: {}; the end of the output lists them", imported.lost));
+        }
+        Err(sentence) => complain(&sentence),
+    }
+    ExitCode::FAILURE
 }
 
 /// Every maximum in a line.

@@ -4,6 +4,7 @@ pub mod current;
 pub mod mailbox;
 pub mod maxima;
 mod seat;
+pub mod verifier;
 
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
@@ -14,6 +15,7 @@ use crate::permits::Permits;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
 use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
+use crate::server::verifier::Verifier;
 use crate::setting::{Setting, Source};
 use crate::stats::{Counter, Report, Stats};
 use crate::time::Millis;
@@ -114,6 +116,7 @@ impl Server {
                 ..Listener::plain(Kind::Forward)
             }],
             targets: Arc::clone(&credentials.targets),
+            users: credentials.users.clone(),
             validates: source.value(&VALIDATE_CERTIFICATE)?,
             ..Config::from(source, maxima.limits)?
         });
@@ -140,6 +143,7 @@ impl Server {
             mailboxes,
             stats: (0..maxima.workers).map(|_| Arc::new(Stats::default())).collect(),
             desk: Arc::default(),
+            verifier: Arc::new(Verifier::start().map_err(|error| cannot("the verifier", error))?),
             own: own.into(),
         };
         let board = Arc::new(Board {

@@ -65,6 +65,7 @@ rows! {
         QueueTimeouts "timeouts_queue" "Requests that got no connection permit in time.";
         ConnectTimeouts "timeouts_connect" "Connections to origins that did not open in time.";
         ReloadTimeouts "timeouts_reload" "Requests for a reload that nobody answered in time.";
+        VerifyTimeouts "timeouts_verify" "Requests whose password was not verified in time.";
         TunnelTimeouts "timeouts_tunnel" "Tunnels that carried nothing for too long.";
         ReadTimeouts "timeouts_read" "Origins that stopped sending or reading.";
         ClientTlsFull "client_tls_full" "TLS handshakes of clients done in full.";

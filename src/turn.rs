@@ -5,6 +5,7 @@ use crate::engine::Config;
 use crate::exchange::Exchange;
 use crate::fault::What;
 use crate::io::Io;
+use crate::passes::Passes;
 use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::time::Now;
@@ -17,6 +18,8 @@ pub struct Turn<'a, I: Io> {
     pub bufs: &'a mut BufPool,
     /// The worker's pool, for finding destinations.
     pub pool: &'a mut Pool,
+    /// Credentials that were verified lately.
+    pub passes: &'a Passes,
     /// The configuration of this turn.
     pub config: &'a Config,
     /// The worker's numbers.

@@ -76,6 +76,9 @@ waits! {
     /// For the TLS handshake with an origin.
     UpstreamHandshake UPSTREAM_HANDSHAKE "proxy.ssl.client.handshakeTimeout" "30" seconds &[],
         Some(What::TlsTimeout), UpstreamHandshakeTimeouts "Longest TLS handshake with a target (seconds; 0 or -1 = none).";
+    /// For a password to be verified.
+    Verify VERIFY "proxy.auth.timeout" "10s" timeout &[],
+        Some(What::AuthBusy), VerifyTimeouts "Longest wait for a password to be verified by `proxy.auth.file` (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For a reload that the request asks for.
     Reload RELOAD "proxy.reload.timeout" "60s" timeout &[],
         Some(What::ReloadFailed), ReloadTimeouts "Longest reload by `x-reload-httpclient`: connection, handshake and the command of `server.ssl.reloadShell` together, which is then killed and the trust store restored (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";

@@ -13,6 +13,7 @@ use crate::intake;
 use crate::io::{Io, Ready};
 use crate::key::{Key, Side, Slots};
 use crate::pair::{Client, Upstream};
+use crate::passes::Passes;
 use crate::permits::{Permits, WorkerId};
 use crate::pool::Pool;
 use crate::pump::{self, Step};
@@ -41,6 +42,7 @@ macro_rules! turn_of {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
+            passes: &$worker.passes,
             config: &$worker.config,
             stats: &$worker.stats,
             now: $worker.now,
@@ -61,6 +63,7 @@ pub struct Worker<I: Io> {
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
     pub(crate) pool: Pool,
+    pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
     /// Pairs that ran out of budget.
     again: VecDeque<Key>,
@@ -110,6 +113,7 @@ impl<I: Io> Worker<I> {
             upstreams: Slots::default(),
             bufs,
             pool: Pool::default(),
+            passes: Passes::default(),
             wheel: Wheel::new(now),
             again: VecDeque::new(),
             starved: VecDeque::new(),

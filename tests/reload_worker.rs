@@ -6,6 +6,7 @@ use apim_proxy::fault::What;
 use apim_proxy::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use apim_proxy::permits::{Grant, Herald, Permits, WorkerId};
+use apim_proxy::policy::proxy_auth::Login;
 use apim_proxy::setting::Defaults;
 use apim_proxy::stats::{Counter, Stats};
 use apim_proxy::time::Now;
@@ -71,6 +72,10 @@ impl Io for World {
 
     fn resolve(&mut self, host: &str, _: Key) -> Lookup {
         panic!("{host} is not the worker's to resolve")
+    }
+
+    fn verify(&mut self, _login: Arc<Login>, _key: Key) -> Result<(), What> {
+        Err(What::AuthBusy)
     }
 
     fn reload(&mut self, ask: ReloadAsk, key: Key) -> Result<(), What> {

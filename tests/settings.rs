@@ -515,7 +515,7 @@ fn the_banner_says_when_anybody_may_use_the_forms_that_everybody_knows() {
         ("connect, header", "connect"),
     ] {
         let expected = format!(
-            "risk: proxy.forward.forms has {which} on without proxy.ip.allow: an open proxy for everyone who reaches \
+            "risk: proxy.forward.forms has {which} on without proxy.ip.allow or proxy.auth.file: an open proxy for everyone who reaches \
              this port"
         );
         assert_eq!(remark(&format!("proxy.forward.forms={forms}")), Some(expected));

@@ -10,6 +10,7 @@ use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use apim_proxy::permits::{Grant, Herald, Permits, WorkerId};
+use apim_proxy::policy::proxy_auth::Login;
 use apim_proxy::policy::targets::{Profile, Targets};
 use apim_proxy::setting::Source;
 use apim_proxy::stats::Stats;
@@ -112,6 +113,10 @@ impl Io for World {
 
     fn reload(&mut self, _: ReloadAsk, _: Key) -> Result<(), What> {
         Err(What::Overloaded)
+    }
+
+    fn verify(&mut self, _login: Arc<Login>, _key: Key) -> Result<(), What> {
+        Err(What::AuthBusy)
     }
 
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {

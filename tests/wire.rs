@@ -68,6 +68,7 @@ macro_rules! files {
 
 files! {
     absolute
+    auth
     connect
     forwarding
     bad_answers

@@ -7,6 +7,7 @@ use crate::config::sources::Effective;
 use crate::credentials::load::Credentials;
 use crate::policy::client_address::ALLOW;
 use crate::policy::forms::FORMS;
+use crate::policy::proxy_auth::AUTH_FILE;
 use crate::setting::{Source as _, Standing};
 use crate::value;
 
@@ -101,7 +102,7 @@ fn remarks(effective: &Effective) -> Vec<String> {
 /// Forms that browsers and scanners know are on, and nothing says who may use them.
 fn open_forms(effective: &Effective) -> Option<String> {
     let forms = effective.value(&FORMS).ok().filter(|forms| forms.absolute || forms.connect)?;
-    let open = shown(effective, ALLOW.key).trim().is_empty();
+    let open = [ALLOW.key, AUTH_FILE.key].iter().all(|key| shown(effective, key).trim().is_empty());
     let which = match (forms.absolute, forms.connect) {
         (true, true) => "absolute and connect",
         (true, false) => "absolute",
@@ -109,8 +110,8 @@ fn open_forms(effective: &Effective) -> Option<String> {
     };
     open.then(|| {
         format!(
-            "risk: {} has {which} on without {}: an open proxy for everyone who reaches this port",
-            FORMS.key, ALLOW.key
+            "risk: {} has {which} on without {} or {}: an open proxy for everyone who reaches this port",
+            FORMS.key, ALLOW.key, AUTH_FILE.key
         )
     })
 }

@@ -71,6 +71,8 @@ const TARGETS: &[&dyn AnySetting] = &[
 const POLICY: &[&dyn AnySetting] = &[
     &policy::forms::FORMS,
     &policy::forms::CONNECT_PORTS,
+    &policy::proxy_auth::AUTH_FILE,
+    &wait::VERIFY,
     &policy::client_address::ALLOW,
     &policy::egress::TARGET_ALLOW,
     &policy::header_filter::HEADER_FILTER,

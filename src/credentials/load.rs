@@ -7,6 +7,7 @@ use crate::credentials::store::Found;
 use crate::credentials::targets as own;
 pub use crate::credentials::{Credentials, Own};
 use crate::keystore::{Fingerprint, KeyEntry, Passwords, Store};
+use crate::policy::proxy_auth::{AUTH_FILE, Users};
 use crate::policy::targets::{Profile, Targets};
 use crate::setting::{Setting, Source as _};
 use crate::tls::certificate::Certificate;
@@ -18,6 +19,7 @@ use crate::tls::suites::{self, TlsVersion};
 use crate::tls::trust::Trust;
 use crate::tls::verify::{ServerVerifier, Verification};
 use crate::value::ClientAuth;
+use aws_lc_rs::rand;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,15 +50,20 @@ pub fn load(effective: &Effective, notes: &Arc<Notes>) -> Result<Credentials, Ve
         trusted: Vec::new(),
         remarks: Vec::new(),
         trust_store: None,
+        users_file: None,
     };
     let made = loader.make();
-    let Loader { complaints, files, inbound_files, own, trusted, remarks, trust_store, .. } = loader;
+    let users = loader.users();
+    let Loader { complaints, files, inbound_files, own, trusted, remarks, trust_store, users_file, .. } =
+        loader;
     match made {
         Some((inbound, targets)) if complaints.is_empty() => {
             let (targets, notes) = (Arc::new(targets), Arc::clone(notes));
             Ok(Credentials {
                 inbound,
                 targets,
+                users: users.map(Arc::new),
+                users_file,
                 files,
                 inbound_files,
                 own,
@@ -101,6 +108,7 @@ struct Loader<'a> {
     trusted: Vec<Own>,
     remarks: Vec<String>,
     trust_store: Option<PathBuf>,
+    users_file: Option<PathBuf>,
 }
 
 impl Loader<'_> {
@@ -136,6 +144,19 @@ impl Loader<'_> {
     /// Takes the value, or notes what is wrong with `key`.
     fn note<T>(&mut self, key: &str, outcome: Result<T, String>) -> Option<T> {
         outcome.map_err(|what| self.complain(key, what)).ok()
+    }
+
+    /// Who may use the forward listener, if that is asked at all.
+    fn users(&mut self) -> Option<Users> {
+        let key = AUTH_FILE.key;
+        let found = self.fetch(key)?;
+        self.users_file.clone_from(&found.path);
+        let mut secret = [0; 32];
+        let random = rand::fill(&mut secret).map_err(|_| "cannot be used: there is no randomness".to_owned());
+        self.note(key, random)?;
+        let users =
+            found.text().and_then(|text| Users::parse(text, &secret).map_err(|what| found.sentence(&what)));
+        self.note(key, users)
     }
 
     /// Two keys that name the same thing: which of them counts is not ours to guess.

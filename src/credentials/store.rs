@@ -70,6 +70,14 @@ impl Found {
         keystore::read_trust(&self.bytes, password).map_err(|what| self.sentence(&what))
     }
 
+    /// Its content, where that is text.
+    ///
+    /// # Errors
+    /// As [`Found::at`].
+    pub fn text(&self) -> Result<&str, String> {
+        std::str::from_utf8(&self.bytes).map_err(|_| self.sentence("it is not text in UTF-8"))
+    }
+
     /// What tells its content from another.
     pub fn fingerprint(&self) -> Fingerprint {
         keystore::fingerprint(&self.bytes)

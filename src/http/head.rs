@@ -175,6 +175,8 @@ pub struct Fields<'b> {
     pub host: Seen<'b>,
     /// The first `x-target-host`; `None` when it is missing or blank.
     pub target_host: Option<&'b [u8]>,
+    /// `Proxy-Authorization`.
+    pub proxy_authorization: Seen<'b>,
     /// `Content-Length`, unjudged.
     pub content_length: Seen<'b>,
     /// `Transfer-Encoding`, unjudged.
@@ -206,6 +208,7 @@ impl<'b> Fields<'b> {
         let mut fields = Self {
             host: Seen::Never,
             target_host: None,
+            proxy_authorization: Seen::Never,
             content_length: Seen::Never,
             transfer_encoding: Seen::Never,
             close: false,
@@ -230,6 +233,7 @@ impl<'b> Fields<'b> {
                     fields.target_host.get_or_insert(header.value);
                 }
                 Kind::Reload => fields.reload |= header.value.eq_ignore_ascii_case(b"true"),
+                Kind::ProxyAuthorization => fields.proxy_authorization.note(header.value),
                 Kind::Upgrade => protocols.note(header.value),
                 Kind::ContentLength => fields.content_length.note(header.value),
                 Kind::TransferEncoding => fields.transfer_encoding.note(header.value),

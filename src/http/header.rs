@@ -26,6 +26,8 @@ pub enum Kind {
     KeepAlive,
     /// `Upgrade`.
     Upgrade,
+    /// `Proxy-Authorization`.
+    ProxyAuthorization,
     /// Any other field that ends at the next hop.
     HopByHop,
     /// `Trailer`.
@@ -55,7 +57,7 @@ impl Kind {
             (16, b'p') => (b"proxy-connection", Self::HopByHop),
             (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
             (18, b'p') => (b"proxy-authenticate", Self::HopByHop),
-            (19, b'p') => (b"proxy-authorization", Self::HopByHop),
+            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
             (19, b'x') => (b"x-reload-httpclient", Self::Reload),
             _ => return Self::Other,
         };
@@ -67,7 +69,10 @@ impl Kind {
     /// Whether the field ends at the next hop whatever `Connection` says. `Transfer-Encoding` is not among
     /// them: it stays as long as the body stays chunked.
     pub const fn is_hop_by_hop(self) -> bool {
-        matches!(self, Self::Connection | Self::KeepAlive | Self::Upgrade | Self::HopByHop)
+        matches!(
+            self,
+            Self::Connection | Self::KeepAlive | Self::Upgrade | Self::ProxyAuthorization | Self::HopByHop
+        )
     }
 
     /// Whether the field frames or addresses the message, so that no list of names may remove it.
@@ -284,7 +289,7 @@ mod tests {
             ("HTTP2-Settings", Kind::HopByHop),
             ("Proxy-Connection", Kind::HopByHop),
             ("Proxy-Authenticate", Kind::HopByHop),
-            ("Proxy-Authorization", Kind::HopByHop),
+            ("Proxy-Authorization", Kind::ProxyAuthorization),
             ("Trailer", Kind::Trailer),
             ("Expect", Kind::Expect),
             ("Accept", Kind::Accept),

@@ -68,6 +68,7 @@ pub fn reply(what: What, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     .ok()?;
     match status {
         405 => pen.put(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")?,
+        407 => pen.put(b"Proxy-Authenticate: Basic realm=\"apim-proxy\"\r\n")?,
         503 => write!(pen, "Retry-After: {RETRY_AFTER_S}\r\n").ok()?,
         _ => {}
     }
@@ -124,6 +125,7 @@ const fn reason(status: u16) -> &'static str {
         400 => "Bad Request",
         403 => "Forbidden",
         405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         414 => "URI Too Long",
         431 => "Request Header Fields Too Large",

@@ -46,6 +46,13 @@ pub enum Message {
         /// Why it did not succeed.
         outcome: Result<(), What>,
     },
+    /// A credential was verified.
+    Verified {
+        /// Whose.
+        key: Key,
+        /// Why it does not pass.
+        outcome: Result<(), What>,
+    },
     /// Begin the shutdown.
     Drain,
     /// Panic, so that a test can see the worker start again.

@@ -7,6 +7,7 @@ use crate::renewal::desk::Desk;
 use crate::resolve::Resolver;
 use crate::server::current::Current;
 use crate::server::mailbox::{Arrival, Mailbox, Message};
+use crate::server::verifier::Verifier;
 use crate::stats::{Counter, Stats};
 use crate::time::Now;
 use crate::worker::Worker;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub stats: Arc<[Arc<Stats>]>,
     /// Where requests for a reload go.
     pub desk: Arc<Desk>,
+    /// Where passwords are verified.
+    pub verifier: Arc<Verifier>,
     /// The addresses of our listeners.
     pub own: Arc<[SocketAddr]>,
 }
@@ -116,6 +119,7 @@ impl Seat {
             Arc::clone(&shared.resolver),
             Arc::clone(&shared.mailboxes[self.id]),
             Arc::clone(&shared.desk),
+            Arc::clone(&shared.verifier),
             Arc::clone(&shared.own),
         );
         Ok(Worker::new(
@@ -226,6 +230,7 @@ impl Seat {
                 Message::YieldIdle => worker.yield_idle(),
                 Message::Resolved { key, host, addresses } => worker.resolved(key, &host, addresses),
                 Message::Reloaded { key, outcome } => worker.reloaded(key, outcome),
+                Message::Verified { key, outcome } => worker.verified(key, outcome),
                 Message::Drain => {
                     // Who is in a queue already is served; closing the listener would reset them.
                     self.listeners.iter_mut().for_each(|door| door.waiting = true);

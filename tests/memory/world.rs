@@ -9,6 +9,7 @@ use apim_proxy::fault::What;
 use apim_proxy::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use apim_proxy::permits::{Grant, Herald, Permits, WorkerId};
+use apim_proxy::policy::proxy_auth::Login;
 use apim_proxy::setting::Defaults;
 use apim_proxy::stats::Stats;
 use apim_proxy::time::Now;
@@ -116,6 +117,10 @@ impl Io for World {
 
     fn reload(&mut self, _ask: ReloadAsk, _key: Key) -> Result<(), What> {
         Err(What::ReloadNoStore)
+    }
+
+    fn verify(&mut self, _login: Arc<Login>, _key: Key) -> Result<(), What> {
+        Err(What::AuthBusy)
     }
 
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {

@@ -5,8 +5,10 @@ use super::world::{Opening, Question, World};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, ReloadAsk};
 use apim_proxy::key::{Key, Side};
+use apim_proxy::policy::proxy_auth::Login;
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A socket in the hands of a worker.
 pub struct Sock {
@@ -188,6 +190,10 @@ impl Io for SimIo {
 
     fn reload(&mut self, _ask: ReloadAsk, _key: Key) -> Result<(), What> {
         Err(What::ReloadNoStore)
+    }
+
+    fn verify(&mut self, _login: Arc<Login>, _key: Key) -> Result<(), What> {
+        Err(What::AuthBusy)
     }
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {

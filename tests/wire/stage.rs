@@ -9,14 +9,17 @@ use apim_proxy::cli::Arguments;
 use apim_proxy::config::reading::Inputs;
 use apim_proxy::config::sources::Effective;
 use apim_proxy::credentials::load::Credentials;
+use apim_proxy::policy::proxy_auth::Users;
 use apim_proxy::server::Server;
 use apim_proxy::server::maxima::{Machine, Maxima};
 use apim_proxy::stats::Counter;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Plays `transcript` from its first step to the sweep after its last.
@@ -209,7 +212,16 @@ fn start(transcript: &Transcript, names: &BTreeMap<String, String>) -> Result<Se
         return Err(format!("the settings are refused: {:?} {:?}", effective.problems, effective.unknown));
     }
     let machine = Machine { cores: 1, files: 4096, memory: 256 << 20 };
-    Server::start(&effective, &Credentials::default(), &Maxima::compute(&effective, &machine)?)
+    let credentials = Credentials { users: users(&transcript.settings)?, ..Credentials::default() };
+    Server::start(&effective, &credentials, &Maxima::compute(&effective, &machine)?)
+}
+
+/// Who may use the proxy: the file of this folder that `proxy.auth.file` names.
+fn users(settings: &[(String, String)]) -> Result<Option<Arc<Users>>, String> {
+    let Some((_, file)) = settings.iter().find(|(key, _)| key == "proxy.auth.file") else { return Ok(None) };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(file);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Users::parse(&text, &[7; 32]).map(|users| Some(Arc::new(users)))
 }
 
 fn name(names: &mut BTreeMap<String, String>, role: &str, address: SocketAddr) {

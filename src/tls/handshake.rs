@@ -10,7 +10,7 @@ use crate::tls::traffic::{Kernel, Traffic};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{ClientConfig, CommonState, Error, InvalidMessage, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, InvalidMessage, PeerMisbehaved, ServerConfig};
 use std::sync::Arc;
 
 /// Records of the protocol's own taken out after a failure: an alert, and what was made before it.
@@ -95,7 +95,13 @@ impl Handshake {
     ) -> Result<(), Trouble> {
         self.fed += len;
         loop {
-            match self.step(sealed, bufs)? {
+            let (discard, step) = self.serve(sealed, bufs);
+            let step = step?;
+            if let Some(buf) = &mut sealed.inbound {
+                buf.judged(discard, 0);
+                self.fed -= discard;
+            }
+            match step {
                 Step::More => {}
                 Step::PeerClosed => self.ended = true,
                 Step::Rest => return Ok(()),
@@ -103,25 +109,21 @@ impl Handshake {
         }
     }
 
-    fn step(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> Result<Step, Trouble> {
+    /// Does one thing that rustls asks for; how much of what it has seen is to be discarded then.
+    fn serve(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> (usize, Result<Step, Trouble>) {
         let Sealed { inbound, out } = sealed;
-        let Some(input) = input(inbound, self.fed) else { return Err(Trouble::Room) };
+        let Some(input) = input(inbound, self.fed) else { return (0, Err(Trouble::Room)) };
         let mut target = Target { out, bufs, declined: &mut self.declined };
-        let (discard, step) = match &mut self.connection {
+        match &mut self.connection {
             Connection::Client(connection) => target.serve(connection.process_tls_records(input)),
             Connection::Server(connection) => target.serve(connection.process_tls_records(input)),
-        };
-        if let (Ok(_), Some(buf)) = (&step, inbound) {
-            buf.judged(discard, 0);
-            self.fed -= discard;
         }
-        step
     }
 
     /// Takes the alert out that says why it failed.
     pub(super) fn take_last_words(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) {
         for _ in 0..LAST_WORDS_MAX {
-            if !self.common().wants_write() || self.step(sealed, bufs).is_err() {
+            if !self.common().wants_write() || self.serve(sealed, bufs).1.is_err() {
                 break;
             }
         }
@@ -132,8 +134,11 @@ impl Handshake {
     /// # Errors
     /// When rustls keeps its keys.
     pub(super) fn into_traffic(self) -> Result<Traffic, Error> {
-        // The last message of a handshake ends its record (RFC 8446 §5.1): rustls refers to nothing any more.
-        assert_eq!(self.fed, 0, "no record is opened twice");
+        // The last message of a handshake ends its record (RFC 8446 §5.1), so that rustls refers to nothing any more.
+        // Otherwise a record would be opened twice.
+        if self.fed != 0 {
+            return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
+        }
         let (secrets, kernel) = match self.connection {
             Connection::Client(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;

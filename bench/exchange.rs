@@ -1,7 +1,8 @@
-//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked] [tls12|tls13]`
-//! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each; with TLS it is on both
-//! legs, and the time of the peers is not counted. Under callgrind, the difference of two lengths is the number of
-//! instructions; with TLS, those of the peers are among them.
+//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked] [tls12|tls13|FILE]`
+//! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each. With TLS it is on both legs,
+//! and the time of the peers is not counted. Under callgrind, the difference of two lengths is the number of instructions;
+//! with TLS, those of the peers are among them. With a FILE, the log goes there, with a drop-in user's RestTemplate at
+//! DEBUG: two lines each.
 
 #[path = "../tests/pki/mod.rs"]
 #[allow(dead_code)] // each user of the maker needs its own part of it
@@ -11,10 +12,21 @@ mod secrets;
 #[path = "../tests/memory/world.rs"]
 mod world;
 
-use rustls::version;
+use apim_proxy::logging::{self, Levels};
+use apim_proxy::setting::Source;
+use rustls::{SupportedProtocolVersion, version};
 use secrets::SecretPair;
 use std::time::Instant;
 use world::{Pair, Script};
+
+/// Says where the log goes.
+struct Log(String);
+
+impl Source for Log {
+    fn text(&self, key: &'static str) -> Option<&str> {
+        (key == "logging.file.name").then_some(&self.0)
+    }
+}
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -25,26 +37,30 @@ fn main() {
         Some("chunked") => Some(Script::chunked()),
         Some(_) => None,
     };
-    let version = match words.next().as_deref() {
-        None => Some(None),
-        Some("tls12") => Some(Some(&version::TLS12)),
-        Some("tls13") => Some(Some(&version::TLS13)),
-        Some(_) => None,
-    };
-    let (Ok(exchanges), Some(script), Some(version)) = (exchanges, script, version) else {
-        eprintln!("usage: exchange [N [get|post|chunked [tls12|tls13]]]");
+    let (Ok(exchanges), Some(script)) = (exchanges, script) else {
+        eprintln!("usage: exchange [N [get|post|chunked [tls12|tls13|FILE]]]");
         std::process::exit(2);
     };
-    let nanoseconds = if let Some(version) = version {
-        let mut pair = SecretPair::warm(script, version);
-        (0..exchanges).map(|_| pair.exchange(time)).sum()
-    } else {
-        let mut pair = Pair::warm(script);
-        let spent = time(&mut || (0..exchanges).for_each(|_| pair.exchange()));
-        assert_eq!(pair.dialled(), 1, "every exchange was warm");
-        spent
+    let nanoseconds = match words.next().as_deref() {
+        Some("tls12") => exchange_in_tls(exchanges, script, &version::TLS12),
+        Some("tls13") => exchange_in_tls(exchanges, script, &version::TLS13),
+        file => {
+            if let Some(file) = file {
+                let call = [("org.springframework.web.client.RestTemplate", log::LevelFilter::Debug)];
+                logging::start(&Log(file.to_owned()), Levels::new(call)).expect("the file can be opened");
+            }
+            let mut pair = Pair::warm(script);
+            let spent = time(&mut || (0..exchanges).for_each(|_| pair.exchange()));
+            assert_eq!(pair.dialled(), 1, "every exchange was warm");
+            spent
+        }
     };
     println!("{} ns each", nanoseconds / u64::from(exchanges.max(1)));
+}
+
+fn exchange_in_tls(exchanges: u32, script: Script, version: &'static SupportedProtocolVersion) -> u64 {
+    let mut pair = SecretPair::warm(script, version);
+    (0..exchanges).map(|_| pair.exchange(time)).sum()
 }
 
 fn time(work: &mut dyn FnMut()) -> u64 {

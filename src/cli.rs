@@ -17,6 +17,8 @@ pub enum Command {
     Demo(Arguments),
     /// Print the settings table in Markdown.
     Settings,
+    /// Print a list of targets from these logs; `-` is standard input.
+    Learn(Vec<String>),
     /// Print what a key or trust store holds.
     KeystoreList(StoreFile),
     /// Print the properties that mean what an httpd configuration means.
@@ -72,6 +74,7 @@ Usage:
   apim-proxy check [FILE] [--key=value ...]   print the effective configuration and every problem; exit 0 or 1
   apim-proxy demo [--key=value ...]           serve beside an embedded origin and show one request through both
   apim-proxy settings                         print every setting as a Markdown table
+  apim-proxy learn LOG...                     print a proxy.target.allow for what proxy.target.mode=report has logged (-: standard input)
   apim-proxy keystore list FILE [--password=PASSWORD]
                                               print what a JKS, PKCS12 or PEM file holds: names, dates, SHA-256
   apim-proxy import-httpd [-D NAME ...] [--root=DIR] FILE [FILE ...]
@@ -119,6 +122,9 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse>
     if words.next_if(|word| word == "keystore").is_some() {
         return keystore(words);
     }
+    if words.next_if(|word| word == "learn").is_some() {
+        return learn(words);
+    }
     if words.next_if(|word| word == "import-httpd").is_some() {
         return import_httpd(words);
     }
@@ -148,6 +154,17 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Command, Misuse>
         ("settings", None) => Ok(Command::Settings),
         ("help", None) => Ok(Command::Help),
         (command, file) => Err(Misuse(format!("{command} takes no file ({})", file.unwrap_or_default()))),
+    }
+}
+
+/// Parses what follows `learn`.
+fn learn(words: impl Iterator<Item = String>) -> Result<Command, Misuse> {
+    let logs: Vec<String> = words.collect();
+    match logs.iter().find(|word| word.starts_with('-') && *word != "-") {
+        Some(word) if word == "-h" || word == "--help" => Ok(Command::Help),
+        Some(word) => Err(Misuse(format!("unknown option {word}"))),
+        None if logs.is_empty() => Err(Misuse("learn lacks its logs".to_owned())),
+        None => Ok(Command::Learn(logs)),
     }
 }
 
@@ -287,6 +304,8 @@ mod tests {
         assert_eq!(parsed("-V"), Ok(Command::Version));
         assert_eq!(parsed("settings"), Ok(Command::Settings));
         assert_eq!(parsed("demo"), Ok(Command::Demo(Arguments::default())));
+        assert_eq!(parsed("learn a.log -"), Ok(Command::Learn(vec!["a.log".into(), "-".into()])));
+        assert_eq!(parsed("learn a.log -h"), Ok(Command::Help));
     }
 
     #[test]
@@ -319,6 +338,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named() {
         for (line, what) in [
+            ("learn", "learn lacks its logs"),
+            ("learn --all a.log", "unknown option --all"),
             ("import-httpd", "import-httpd lacks its file, such as /etc/httpd/conf/httpd.conf"),
             ("import-httpd -D", "-D lacks its name"),
             ("import-httpd a.conf --force", "unknown option --force"),

@@ -1,21 +1,24 @@
 //! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
 
+use crate::decisions::Decision;
 use crate::exchange::{Dial, Exchange, UpstreamEvent, UpstreamState};
-use crate::fault::What;
+use crate::fault::{Blame, What};
 use crate::http::head::HeadScan;
-use crate::http::target::Scheme;
+use crate::http::target::{Scheme, Target};
 use crate::io::{Addresses, Io, Lookup};
 use crate::key::Key;
 use crate::leg::Leg;
 use crate::pair::Upstream;
 use crate::permits::{Asked, Permit};
-use crate::pool::Destination;
+use crate::policy::egress::{Egress, Ground};
+use crate::policy::standing::Standing;
+use crate::pool::{Asker, Destination};
 use crate::pump;
 use crate::secure::Secure;
 use crate::stats::{Counter, Latency};
 use crate::time::Now;
 use crate::worker::Worker;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// Whether the way there is TLS.
@@ -158,10 +161,16 @@ impl<I: Io> Worker<I> {
         if client.exchange.awaits_handshake {
             return;
         }
+        self.dial_under(key, permit);
+        self.drive(key);
+    }
+
+    /// The exchange of `key` has waited for this permit.
+    pub(crate) fn dial_under(&mut self, key: Key, permit: Permit) {
+        let Some(client) = self.clients.at_mut(key) else { return };
         client.exchange.queued = false;
         client.exchange.permit = Some(permit);
         self.dial_next(key);
-        self.drive(key);
     }
 
     /// Takes a connection from the pool; never to repeat a request that a pooled one has just failed.
@@ -177,6 +186,13 @@ impl<I: Io> Worker<I> {
                 upstream.leg.ready.readable = true;
             }
             if pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg) {
+                if let Some(ground) = upstream.reported {
+                    let (address, destination) = (upstream.address, self.destination(key));
+                    if let Some(destination) = destination {
+                        // It only reports, as it did when it was dialled.
+                        self.denies(key, &destination.target, address, ground);
+                    }
+                }
                 self.attach(key, link);
                 return true;
             }
@@ -201,10 +217,13 @@ impl<I: Io> Worker<I> {
             let address = dial.addresses[(dial.start % count + dial.tried) % count];
             dial.tried += 1;
             let target = SocketAddr::new(address, destination.target.port);
-            if let Err(what) = self.judge_address(&destination, target) {
-                self.note_dial_fault(key, what);
-                continue;
-            }
+            let reported = match self.judge_address(key, &destination, target) {
+                Ok(reported) => reported,
+                Err(what) => {
+                    self.note_dial_fault(key, what);
+                    continue;
+                }
+            };
             let link = self.upstreams.next_key();
             self.stats.count(Counter::Dialled);
             let secure = match secure(&destination) {
@@ -216,7 +235,11 @@ impl<I: Io> Worker<I> {
             };
             match self.io.connect(target, link) {
                 Ok(socket) => {
-                    self.dialling(key, &destination, socket, secure);
+                    if let Some(log) = &self.config.request_log {
+                        log.connection(link, format_args!("Connecting to {} at {target}", destination.route));
+                    }
+                    let leg = Leg::new(socket, secure);
+                    self.dialling(key, &destination, leg, address, reported);
                     return;
                 }
                 Err(what) => {
@@ -227,15 +250,47 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn judge_address(&mut self, destination: &Destination, address: SocketAddr) -> Result<(), What> {
-        self.config.egress.judge(&destination.target.host, address.port(), address.ip())?;
-        if self.io.is_own_listener(address) { Err(What::TargetDenied) } else { Ok(()) }
+    /// Judges an address of `destination` for the client `key`. `Ok(Some)`: it passes only because the policy just reports.
+    fn judge_address(
+        &mut self,
+        key: Key,
+        destination: &Destination,
+        address: SocketAddr,
+    ) -> Result<Option<Ground>, What> {
+        let Asker::Client(group) = destination.asker else { return Ok(None) };
+        let target = &destination.target;
+        let judged = self.config.egress.judge_address(group, &target.host, address.port(), address.ip());
+        let ground = match judged {
+            _ if self.io.is_own_listener(address) => Ground::Own,
+            Err(ground) if destination.barred != Some(ground) => ground,
+            // By its name it was told already.
+            Err(_) => return Ok(None),
+            Ok(()) => {
+                if Standing::of(address.ip()) == Standing::Private {
+                    self.stats.count(Counter::DialledPrivate);
+                }
+                return Ok(None);
+            }
+        };
+        if self.denies(key, target, address.ip(), ground) {
+            Err(Egress::what(ground))
+        } else {
+            Ok(Some(ground))
+        }
+    }
+
+    /// Tells that the policy denies `address` to the client `key`; says whether it does so in earnest.
+    fn denies(&mut self, key: Key, target: &Target, address: IpAddr, ground: Ground) -> bool {
+        let Some(client) = self.clients.at(key) else { return true };
+        let (client, group) = (client.address, client.group);
+        let decision = Decision { client, group, target, address: Some(address), ground };
+        self.decisions.denies(&self.config.egress, &decision, self.now, &self.stats)
     }
 
     /// A refusal by policy is reported only when no address failed otherwise.
     fn note_dial_fault(&mut self, key: Key, what: What) {
         if let Some(dial) = self.clients.at_mut(key).and_then(|client| client.exchange.dial.as_mut())
-            && (what != What::TargetDenied || dial.fault == What::DnsFailed)
+            && (what.fault().by != Blame::Policy || dial.fault == What::DnsFailed)
         {
             dial.fault = what;
         }
@@ -245,18 +300,21 @@ impl<I: Io> Worker<I> {
         &mut self,
         key: Key,
         destination: &Destination,
-        socket: I::Socket,
-        secure: Option<Box<Secure>>,
+        leg: Leg<I::Socket>,
+        address: IpAddr,
+        reported: Option<Ground>,
     ) {
-        let shaking = secure.is_some();
+        let shaking = leg.secure.is_some();
         let Some(client) = self.clients.at_mut(key) else { return };
         let permit = client.exchange.permit.take().expect("who dials holds a permit");
         client.exchange.upstream_on(UpstreamEvent::Dial);
         client.since = self.now;
         let link = self.upstreams.insert(Upstream {
-            leg: Leg::new(socket, secure),
+            leg,
             client: Some(key),
             origin: destination.origin,
+            address,
+            reported,
             permit,
             shaking,
             scan: HeadScan::default(),
@@ -278,6 +336,9 @@ impl<I: Io> Worker<I> {
             Ok(false) => {}
             Ok(true) => {
                 upstream.leg.ready.writable = true;
+                if let Some(log) = &self.config.request_log {
+                    log.connection(link, format_args!("Connection established"));
+                }
                 self.stats.time(Latency::Connect, self.now.micros_since(upstream.since));
                 let Some(client) = self.clients.at_mut(key) else { return };
                 client.since = self.now;
@@ -300,10 +361,11 @@ impl<I: Io> Worker<I> {
     pub(crate) fn give_up_address(&mut self, key: Key, what: What) {
         self.stats.count(Counter::DialFailed);
         let Some(client) = self.clients.at_mut(key) else { return };
-        let Some(mut upstream) = client.exchange.link.take().and_then(|link| self.upstreams.remove(link))
-        else {
-            return;
-        };
+        let Some(link) = client.exchange.link.take() else { return };
+        let Some(mut upstream) = self.upstreams.remove(link) else { return };
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection failed: {}", what.code()));
+        }
         upstream.leg.empty(&mut self.bufs);
         if upstream.shaking {
             self.pool.end_handshake(upstream.origin);

@@ -3,12 +3,13 @@
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
-use crate::policy::egress::{Egress, TARGET_ALLOW};
+use crate::policy::egress::Egress;
 use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::targets::Targets;
+use crate::request_log::RequestLog;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
@@ -107,7 +108,7 @@ pub struct Config {
     /// Who may use the forward listener, by name and password; `None` asks nobody.
     pub users: Option<Arc<Users>>,
     /// Where they may go.
-    pub egress: Egress,
+    pub egress: Arc<Egress>,
     /// Who may have certificates trusted.
     pub reload_clients: ReloadClients,
     /// Scheme of a target that names none.
@@ -126,6 +127,8 @@ pub struct Config {
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// Who listens to what is said of single requests; `None` is nobody.
+    pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
     pub limits: Limits,
 }
@@ -145,7 +148,7 @@ impl Config {
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
             users: None,
-            egress: source.value(&TARGET_ALLOW)?,
+            egress: Egress::from(source).map(Arc::new).map_err(|(key, what)| format!("{key} {what}"))?,
             reload_clients: source.value(&RELOAD_ALLOW)?,
             default_scheme: if source.value(&HTTPS_ONLY)? { Scheme::Https } else { Scheme::Http },
             compat: source.value(&ERROR_COMPAT)?,
@@ -155,6 +158,7 @@ impl Config {
             listeners: vec![Listener::plain(Kind::Forward)],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            request_log: RequestLog::from(source)?,
             limits,
         })
     }

@@ -38,6 +38,7 @@ use crate::key::Key;
 use crate::permits::Permit;
 use crate::policy::proxy_auth::Login;
 use crate::pool::Destination;
+use crate::request_log::Heard;
 use crate::time::Now;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -376,6 +377,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// For the legacy's line about the request.
+    pub heard: Option<Box<Heard>>,
     /// What went through, once it is a tunnel.
     pub tunnel: Option<Box<Tunnel>>,
 }
@@ -413,6 +416,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            heard: None,
             tunnel: None,
         }
     }

@@ -95,6 +95,8 @@ faults! {
     TargetMissing: Policy 403 "target_missing" "you have to include x-target-host header";
     /// The egress policy refuses the target.
     TargetDenied: Policy 403 "target_denied" "the egress policy does not allow this target (proxy.target.allow)";
+    /// A rule of the egress policy denies the target.
+    TargetBarred: Policy 403 "target_denied" "the egress policy denies this target (proxy.target.deny)";
     /// TRACE is never forwarded (it would echo credentials).
     TraceDenied: Policy 405 "method_not_allowed" "TRACE is not allowed";
     /// `x-reload-httpclient: true` while certificates are not validated.

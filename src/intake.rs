@@ -1,5 +1,6 @@
 //! What comes in from a client: the verdict on a request's head, its body, and our own answers.
 
+use crate::decisions::Decision;
 use crate::engine::{DISCARD_MAX, Kind};
 use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
 use crate::fault::What;
@@ -11,8 +12,10 @@ use crate::http::rewrite::{self, ConnectionField};
 use crate::http::target::{self, Form, Scheme, Target};
 use crate::io::Io;
 use crate::pair::Client;
+use crate::policy::egress::Egress;
+use crate::policy::groups::GroupNumber;
 use crate::policy::proxy_auth::Login;
-use crate::pool::Destination;
+use crate::pool::{Asker, Destination};
 use crate::stats::Counter;
 use crate::tunnel;
 use crate::turn::Turn;
@@ -128,6 +131,9 @@ fn take_request<I: Io>(
         return Err(What::BadFraming);
     }
     let form = target::form(request.method, request.target)?;
+    if let Some(log) = &turn.config.request_log {
+        exchange.heard = log.hear(&request, &body, client.address);
+    }
     client.requests = client.requests.saturating_add(1);
     turn.stats.count(Counter::Requests);
     exchange.asked = turn.now;
@@ -150,10 +156,17 @@ fn forward<I: Io>(
 ) -> Result<(), What> {
     authorize(turn, client, request)?;
     let exchange = &mut client.exchange;
-    let destination = find_destination(turn, request, form)?;
+    let destination = find_destination(turn, client.group, request, form)?;
     turn.pool.enter(destination.origin);
     // The log names it, whatever becomes of the request.
     exchange.destination = Some(Rc::clone(&destination));
+    if let Some(ground) = destination.barred {
+        let (group, target) = (client.group, &destination.target);
+        let decision = Decision { client: client.address, group, target, address: None, ground };
+        if turn.decisions.denies(&turn.config.egress, &decision, turn.now, turn.stats) {
+            return Err(Egress::what(ground));
+        }
+    }
     if request.fields.reload && !exchange.ask.connect {
         turn.config.reload_clients.judge(client.address, request.headers)?;
         if !turn.config.validates {
@@ -188,6 +201,9 @@ fn forward<I: Io>(
         return Err(What::Overloaded);
     };
     out.written(n);
+    if let Some(log) = &turn.config.request_log {
+        log.call(request, target, form);
+    }
     // What an origin makes of a switch asked for twice is anybody's guess.
     exchange.ask.idempotent &= !upgrade;
     exchange.ask.upgrade = upgrade;
@@ -220,18 +236,19 @@ fn authorize<I: Io>(
 /// Where the request asks to go, if that is something we do.
 fn find_destination<I: Io>(
     turn: &mut Turn<'_, I>,
+    group: GroupNumber,
     request: &Request<'_, '_>,
     form: &Form<'_>,
 ) -> Result<Rc<Destination>, What> {
     if request.method == b"TRACE" {
         return Err(What::TraceDenied);
     }
-    let config = turn.config;
+    let (config, asker) = (turn.config, Asker::Client(group));
     if let Form::Authority(authority) = form {
         if !config.forms.connect {
             return Err(What::ConnectOff);
         }
-        let destination = turn.pool.tunnel(authority, &config.targets)?;
+        let destination = turn.pool.tunnel(authority, asker, config)?;
         let named = config.connect_ports.name(destination.target.port);
         return if named { Ok(destination) } else { Err(What::ConnectPort) };
     }
@@ -245,9 +262,9 @@ fn find_destination<I: Io>(
         _ => return Err(What::FormOff),
     };
     if request.fields.reload {
-        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, &config.targets);
+        return turn.pool.destination(&Target::secured(target)?, Scheme::Https, asker, config);
     }
-    turn.pool.destination(target, config.default_scheme, &config.targets)
+    turn.pool.destination(target, config.default_scheme, asker, config)
 }
 
 /// Judges the body as far as it has arrived; a refused request's body is dropped.
@@ -256,6 +273,9 @@ fn judge_body<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
     let mut moved = false;
     if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
         let judged = exchange.request.judge(buf.pending_mut())?;
+        if let (Some(log), Some(heard)) = (&turn.config.request_log, &mut exchange.heard) {
+            log.hear_body(heard, &buf.pending()[..judged.taken]);
+        }
         moved = judged.taken > 0;
         buf.judged(judged.taken, judged.kept);
         if let Some(discarded) = &mut exchange.discarded {

@@ -3,6 +3,7 @@
 
 use crate::fault::What;
 use crate::key::{Key, Side};
+use crate::policy::groups::GroupNumber;
 use crate::policy::proxy_auth::Login;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +58,8 @@ pub struct ReloadAsk {
     pub port: u16,
     /// Who asks, for the log.
     pub client: IpAddr,
+    /// Its group, for the egress policy.
+    pub group: GroupNumber,
 }
 
 /// The world as the worker sees it.

@@ -26,8 +26,11 @@ pub mod tls;
 
 pub mod policy;
 
+pub mod access;
+pub mod admission;
 pub mod answer;
 pub mod deadline;
+pub mod decisions;
 pub mod dial;
 pub mod engine;
 pub mod exchange;
@@ -41,6 +44,7 @@ pub mod permits;
 pub mod pool;
 pub mod pump;
 pub mod reload;
+pub mod request_log;
 pub mod secure;
 pub mod settle;
 pub mod shake;
@@ -56,6 +60,7 @@ pub mod credentials;
 pub mod demo;
 pub mod import;
 pub mod keystore;
+pub mod learn;
 pub mod listener;
 pub mod logging;
 pub mod net;

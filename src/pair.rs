@@ -7,8 +7,12 @@ use crate::io::Io;
 use crate::key::Key;
 use crate::leg::Leg;
 use crate::permits::Permit;
+use crate::policy::egress::Ground;
+use crate::policy::groups::{GroupNumber, Groups};
+use crate::policy::subject_rule::Subject;
 use crate::secure::Secure;
 use crate::time::{Millis, Now};
+use crate::tls::certificate::Certificate;
 use crate::wait::Wait;
 use std::net::IpAddr;
 
@@ -25,6 +29,8 @@ pub struct Client<S> {
     pub listener: u8,
     /// Its address.
     pub address: IpAddr,
+    /// Its group (`proxy.groups`).
+    pub group: GroupNumber,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
     pub denied: bool,
     /// It counts among the worker's strangers.
@@ -57,6 +63,7 @@ impl<S> Client<S> {
             scan: HeadScan::default(),
             listener,
             address,
+            group: 0,
             denied: false,
             strange: false,
             requests: 0,
@@ -69,9 +76,17 @@ impl<S> Client<S> {
         }
     }
 
-    /// The subject of the certificate it showed, for logs and policy.
-    pub fn subject(&self) -> Option<&str> {
-        self.leg.secure.as_ref()?.session.subject()
+    /// The subject of the certificate it showed, for logs and policy; read anew each time, because it is rarely wanted.
+    pub fn subject(&self) -> Option<String> {
+        let certificates = self.leg.secure.as_ref()?.session.peer_certificates();
+        Certificate::read(certificates.first()?).map(|certificate| certificate.subject_text())
+    }
+
+    /// Finds its group: once it is accepted, and again when its handshake has shown a certificate.
+    pub fn enter_group(&mut self, groups: &Groups) {
+        let shown = self.leg.secure.as_ref().filter(|_| groups.look_at_subjects());
+        let shown = shown.and_then(|secure| secure.session.peer_certificates().first());
+        self.group = groups.of(self.address, shown.and_then(|leaf| Subject::read(leaf)).as_ref());
     }
 
     /// What the pair waits for now.
@@ -166,6 +181,10 @@ pub struct Upstream<S> {
     pub client: Option<Key>,
     /// The origin it belongs to.
     pub origin: Key,
+    /// The address it leads to.
+    pub address: IpAddr,
+    /// Why the egress policy would deny that address, were it not only to report.
+    pub reported: Option<Ground>,
     /// The right to exist.
     pub permit: Permit,
     /// It counts among the handshakes of its origin.
@@ -180,4 +199,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 328);
+const _: () = assert!(size_of::<Client<u32>>() <= 336);

@@ -1,13 +1,17 @@
 //! A worker's origins and its idle connections to them, and the cache of targets its clients have named.
 //!
-//! Connections are pooled under scheme, host and port and the profile that holds for the target, so that none is used
-//! with another identity, trust or verification. When those change, every origin is retired: its idle connections close,
-//! busy ones do not come back, and the next request finds a new origin.
+//! Connections are pooled under scheme, host and port, the profile that holds for the target and who asked for it, so that
+//! none is used with another identity, trust or verification, nor by a client of a group that might not have been let
+//! through to its address. When those change, every origin is retired: its idle connections close, busy ones do not come
+//! back, and the next request finds a new origin.
 
+use crate::engine::Config;
 use crate::fault::What;
 use crate::http::target::{Scheme, Target};
 use crate::key::{Key, Slots};
-use crate::policy::targets::{Profile, Targets};
+use crate::policy::egress::Ground;
+use crate::policy::groups::GroupNumber;
+use crate::policy::targets::Profile;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,10 +23,10 @@ const TEXT_BYTES_MAX: usize = 512;
 /// Origins known before those without users are forgotten; grows with those in use.
 const ORIGINS_MAX: usize = 4096;
 
-/// An origin: scheme, host, port and profile that connections are pooled for.
+/// An origin: scheme, host, port, profile and asker that connections are pooled for.
 #[derive(Debug)]
 struct Origin {
-    /// What it is known by: the route and the number of the profile.
+    /// What it is known by: the route, the number of the profile and of who may use it.
     name: Arc<str>,
     /// Name of its pool limits.
     route: Arc<str>,
@@ -40,6 +44,26 @@ struct Origin {
     dials: usize,
 }
 
+/// Who asks for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A client of this group, which may go where the egress policy lets it.
+    Client(GroupNumber),
+    /// A route of ours, which may go wherever it was configured to go.
+    Route,
+}
+
+impl Asker {
+    /// Connections are pooled apart by it; 0 is a client of no group.
+    const fn number(self) -> usize {
+        match self {
+            Self::Client(0) => 0,
+            Self::Route => 1,
+            Self::Client(group) => group as usize + 1,
+        }
+    }
+}
+
 /// Where a request goes: its target and the origin it is pooled under.
 #[derive(Debug)]
 pub struct Destination {
@@ -49,6 +73,10 @@ pub struct Destination {
     pub route: Arc<str>,
     /// How it is dealt with.
     pub profile: Arc<Profile>,
+    /// Who may use it.
+    pub asker: Asker,
+    /// Why the egress policy denies it by its name.
+    pub barred: Option<Ground>,
     /// The pool's entry.
     pub origin: Key,
 }
@@ -58,7 +86,9 @@ pub struct Destination {
 pub struct Pool {
     origins: Slots<Origin>,
     by_name: HashMap<Arc<str>, Key>,
-    targets: HashMap<Box<[u8]>, Rc<Destination>>,
+    /// By asker and text.
+    targets: Vec<HashMap<Box<[u8]>, Rc<Destination>>>,
+    remembered: usize,
     idle: usize,
     origins_max: usize,
 }
@@ -68,7 +98,8 @@ impl Default for Pool {
         Self {
             origins: Slots::default(),
             by_name: HashMap::new(),
-            targets: HashMap::new(),
+            targets: Vec::new(),
+            remembered: 0,
             idle: 0,
             origins_max: ORIGINS_MAX,
         }
@@ -76,7 +107,7 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// Where the target that the client wrote as `text` leads. The same text is parsed once.
+    /// Where the target that `asker` wrote as `text` leads. The same text is parsed and judged once.
     ///
     /// # Errors
     /// [`What::BadTarget`].
@@ -84,15 +115,19 @@ impl Pool {
         &mut self,
         text: &[u8],
         default_scheme: Scheme,
-        targets: &Targets,
+        asker: Asker,
+        config: &Config,
     ) -> Result<Rc<Destination>, What> {
-        if let Some(known) = self.targets.get(text) {
+        if let Some(known) = self.targets.get(asker.number()).and_then(|known| known.get(text)) {
             return Ok(Rc::clone(known));
         }
         let target = Target::parse(text, default_scheme)?;
-        let destination = self.lead_to(target, targets);
+        let destination = self.lead_to(target, asker, config);
         if text.len() <= TEXT_BYTES_MAX {
-            self.targets.insert(text.into(), Rc::clone(&destination));
+            let at = asker.number();
+            self.targets.resize_with(self.targets.len().max(at + 1), HashMap::new);
+            self.targets[at].insert(text.into(), Rc::clone(&destination));
+            self.remembered += 1;
         }
         Ok(destination)
     }
@@ -101,22 +136,34 @@ impl Pool {
     ///
     /// # Errors
     /// [`What::BadRequestLine`].
-    pub fn tunnel(&mut self, authority: &[u8], targets: &Targets) -> Result<Rc<Destination>, What> {
-        Target::of_tunnel(authority).map(|target| self.lead_to(target, targets))
+    pub fn tunnel(
+        &mut self,
+        authority: &[u8],
+        asker: Asker,
+        config: &Config,
+    ) -> Result<Rc<Destination>, What> {
+        Target::of_tunnel(authority).map(|target| self.lead_to(target, asker, config))
     }
 
-    fn lead_to(&mut self, target: Target, targets: &Targets) -> Rc<Destination> {
-        if self.targets.len() >= TARGETS_MAX || self.origins.len() >= self.origins_max {
+    fn lead_to(&mut self, target: Target, asker: Asker, config: &Config) -> Rc<Destination> {
+        if self.remembered >= TARGETS_MAX || self.origins.len() >= self.origins_max {
             self.forget();
         }
         let route: Arc<str> = target.origin().into();
-        let profile = Arc::clone(targets.of(&target.host, target.port));
-        let origin = self.intern(&route, profile.number);
-        Rc::new(Destination { target, route, profile, origin })
+        let profile = Arc::clone(config.targets.of(&target.host, target.port));
+        let origin = self.intern(&route, profile.number, asker);
+        let barred = match asker {
+            Asker::Client(group) => config.egress.judge_name(group, &target.host, target.port).err(),
+            Asker::Route => None,
+        };
+        Rc::new(Destination { target, route, profile, asker, barred, origin })
     }
 
-    fn intern(&mut self, route: &Arc<str>, number: usize) -> Key {
-        let name: Arc<str> = if number == 0 { Arc::clone(route) } else { format!("{route}#{number}").into() };
+    fn intern(&mut self, route: &Arc<str>, profile: usize, asker: Asker) -> Key {
+        let name: Arc<str> = match (profile, asker.number()) {
+            (0, 0) => Arc::clone(route),
+            (profile, asker) => format!("{route}#{profile}@{asker}").into(),
+        };
         let Self { origins, by_name, .. } = self;
         *by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             origins.insert(Origin {
@@ -132,10 +179,11 @@ impl Pool {
         })
     }
 
-    /// Identity, trust or the profiles have changed: the next request to any target finds a new origin. The idle
+    /// Identity, trust, the profiles or the egress policy have changed: the next request to any target finds a new origin. The idle
     /// connections of the old ones are the caller's to close.
     pub fn retire(&mut self) {
         self.targets.clear();
+        self.remembered = 0;
         self.by_name.clear();
         let known: Vec<Key> = self.origins.iter().map(|(key, _)| key).collect();
         for key in known {
@@ -201,6 +249,7 @@ impl Pool {
     /// Drops the target cache and every origin nobody uses.
     fn forget(&mut self) {
         self.targets.clear();
+        self.remembered = 0;
         let unused: Vec<Key> =
             self.origins.iter().filter(|(_, o)| o.users == 0).map(|(key, _)| key).collect();
         for key in unused {

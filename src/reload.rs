@@ -13,7 +13,12 @@ impl<I: Io> Worker<I> {
         let Some(client) = self.clients.at_mut(key) else { return };
         let Some(destination) = client.exchange.destination.clone() else { return };
         let target = &destination.target;
-        let ask = ReloadAsk { host: target.host.clone(), port: target.port, client: client.address };
+        let ask = ReloadAsk {
+            host: target.host.clone(),
+            port: target.port,
+            client: client.address,
+            group: client.group,
+        };
         match self.io.reload(ask, key) {
             Ok(()) => {
                 client.exchange.upstream_on(UpstreamEvent::Reload);

@@ -12,6 +12,7 @@ use crate::demo;
 use crate::engine::Listener;
 use crate::import::{self, Import};
 use crate::keystore::list::list;
+use crate::learn::Lesson;
 use crate::logging::settings::{GROUP, LEVEL};
 use crate::logging::{self, Levels};
 use crate::renewal;
@@ -24,7 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook_mio::v1_0::Signals;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, BufReader, Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ pub fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
         Ok(Command::Check(arguments)) => check(arguments),
         Ok(Command::Demo(arguments)) => report(show(arguments)),
         Ok(Command::Settings) => print(&registry::markdown()),
+        Ok(Command::Learn(logs)) => learn(&logs),
         Ok(Command::KeystoreList(store)) => list_store(store),
         Ok(Command::ImportHttpd(import)) => import_httpd(&import),
         Ok(Command::Help) => print(cli::USAGE),
@@ -95,6 +97,22 @@ fn check(arguments: Arguments) -> ExitCode {
     }
     let printed = print(&text);
     if sound { printed } else { ExitCode::FAILURE }
+}
+
+/// Prints what the logs teach.
+fn learn(logs: &[String]) -> ExitCode {
+    let mut lesson = Lesson::default();
+    for log in logs {
+        let read = match log.as_str() {
+            "-" => lesson.read(io::stdin().lock()),
+            path => File::open(path).and_then(|file| lesson.read(BufReader::new(file))),
+        };
+        if let Err(error) = read {
+            complain(&format!("{log} cannot be read: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    print(&lesson.proposal())
 }
 
 /// Prints what a store holds.

@@ -127,6 +127,11 @@ pub trait Source {
     /// The effective text of `key`; `None` when neither a source nor a default gives one.
     fn text(&self, key: &'static str) -> Option<&str>;
 
+    /// The effective texts of the indexed key `key` (`a[N].b`), each with its index; an index nobody sets is not among them.
+    fn indexed(&self, _key: &'static str) -> Vec<(usize, &str)> {
+        Vec::new()
+    }
+
     /// The typed value of `setting`. Every text was checked when the configuration was read.
     ///
     /// # Errors

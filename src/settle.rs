@@ -5,7 +5,8 @@ use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
 use crate::key::Key;
-use crate::permits::NextUse;
+use crate::pair::Upstream;
+use crate::permits::{NextUse, Permit};
 use crate::pump::{self, Ending};
 use crate::stats::{Counter, Latency};
 use crate::worker::Worker;
@@ -88,6 +89,9 @@ impl<I: Io> Worker<I> {
         }
         exchange.permit = None;
         exchange.dial = None;
+        if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
+            log.tell(&heard);
+        }
         let destination = exchange.destination.take();
         let quiet = exchange.client() == ClientState::Handshake
             && exchange.fault.is_some()
@@ -121,8 +125,12 @@ impl<I: Io> Worker<I> {
             self.drop_upstream(link);
             return;
         }
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection can be kept alive"));
+        }
         upstream.client = None;
         upstream.since = self.now;
+        let origin = upstream.origin;
         if upstream.permit.is_wanted() {
             match upstream.permit.next_use(self.id) {
                 NextUse::Keep => {}
@@ -132,20 +140,29 @@ impl<I: Io> Worker<I> {
                 }
                 NextUse::Serve(key) => {
                     if self.state_of(key) == Some(UpstreamState::Queued) {
-                        self.attach(key, link);
+                        if self.is_for(key, origin) {
+                            self.attach(key, link);
+                        } else if let Some(permit) = self.close_upstream(link, Ending::Plain) {
+                            self.dial_under(key, permit);
+                        }
                         self.drive_again(key);
                         return;
                     }
                 }
             }
         }
-        let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        let origin = upstream.origin;
         self.pool.put(origin, link);
         self.arm_upstream(link);
         if self.pool.has_waiting(origin) {
             self.vacancies.push(origin);
         }
+    }
+
+    /// Whether the exchange of `key` may use connections of `origin`: one of the same route may be another group's, or
+    /// older than its retirement.
+    fn is_for(&self, key: Key, origin: Key) -> bool {
+        let destination = self.clients.at(key).and_then(|client| client.exchange.destination.as_ref());
+        destination.is_some_and(|destination| destination.origin == origin)
     }
 
     /// Takes the connection away from an exchange that we answer ourselves.
@@ -157,24 +174,26 @@ impl<I: Io> Worker<I> {
 
     /// Closes a connection that is not in the pool and returns its permit.
     pub(crate) fn drop_upstream(&mut self, link: Key) {
-        self.end_upstream(link, Ending::Plain);
+        drop(self.close_upstream(link, Ending::Plain));
     }
 
-    fn end_upstream(&mut self, link: Key, ending: Ending) {
-        if let Some(mut upstream) = self.upstreams.remove(link) {
-            if ending == Ending::Plain {
-                upstream.leg.farewell(&mut self.io, &mut self.bufs);
-            }
-            upstream.leg.empty(&mut self.bufs);
-            if upstream.shaking {
-                self.pool.end_handshake(upstream.origin);
-                self.vacancies.push(upstream.origin);
-            }
-            self.pool.leave(upstream.origin);
-            if ending == Ending::Reset {
-                self.io.reset(upstream.leg.socket);
-            }
+    /// Closes a connection that is not in the pool; its permit is the caller's.
+    fn close_upstream(&mut self, link: Key, ending: Ending) -> Option<Permit> {
+        let mut upstream = self.upstreams.remove(link)?;
+        if ending == Ending::Plain {
+            upstream.leg.farewell(&mut self.io, &mut self.bufs);
         }
+        upstream.leg.empty(&mut self.bufs);
+        if upstream.shaking {
+            self.pool.end_handshake(upstream.origin);
+            self.vacancies.push(upstream.origin);
+        }
+        self.pool.leave(upstream.origin);
+        let Upstream { leg, permit, .. } = upstream;
+        if ending == Ending::Reset {
+            self.io.reset(leg.socket);
+        }
+        Some(permit)
     }
 
     /// The client's connection is over, whatever its exchange was doing.
@@ -184,7 +203,7 @@ impl<I: Io> Worker<I> {
             let is_tunnel = exchange.client() == ClientState::Tunnel;
             if let Some(link) = exchange.link.take() {
                 // Only a tunnel breaks off both ways: elsewhere the target has nothing to learn from it.
-                self.end_upstream(link, if is_tunnel { ending } else { Ending::Plain });
+                drop(self.close_upstream(link, if is_tunnel { ending } else { Ending::Plain }));
             }
         }
         if let Some(client) = self.clients.at_mut(key) {
@@ -256,5 +275,8 @@ impl<I: Io> Worker<I> {
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;
         self.stats.count(Counter::Reused);
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection leased"));
+        }
     }
 }

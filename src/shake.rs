@@ -91,6 +91,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
+        client.enter_group(&self.config.egress.groups);
         if let Some(secure) = &mut client.leg.secure {
             secure.session.forget_certificates();
         }

@@ -36,6 +36,8 @@ rows! {
         HandedOff "clients_handed_off" "Client connections given to a worker with room.";
         Rejected "clients_rejected" "Client connections answered 503 because every worker was full.";
         Denied "clients_denied" "Requests refused because the client's address is not allowed.";
+        TargetsDenied "targets_denied" "Targets and addresses of targets that the egress policy denied.";
+        TargetsReported "targets_reported" "Those it would have denied, were proxy.target.mode not report.";
         ClientsNow "clients_now" "Client connections open now.";
         ExchangesNow "exchanges_now" "Exchanges in progress now.";
         Requests "requests" "Requests whose head was complete and well-formed.";
@@ -48,6 +50,7 @@ rows! {
         Reused "upstreams_reused" "Requests that went out on a pooled connection.";
         Dialled "upstreams_dialled" "Connections to origins begun.";
         DialFailed "upstreams_failed" "Connections to origins that did not open.";
+        DialledPrivate "upstreams_private" "Those begun to private addresses.";
         UpstreamsNow "upstreams_now" "Connections to origins open now.";
         IdleNow "upstreams_idle_now" "Connections to origins idle in the pool now.";
         IdleLost "upstreams_idle_lost" "Idle connections dropped because the origin closed them or spoke unasked.";

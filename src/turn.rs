@@ -1,6 +1,7 @@
 //! What one pair is pumped with: the world, the worker's memory and the time of the turn.
 
 use crate::buf::{BufPool, Lease, SMALL};
+use crate::decisions::Decisions;
 use crate::engine::Config;
 use crate::exchange::Exchange;
 use crate::fault::What;
@@ -18,6 +19,8 @@ pub struct Turn<'a, I: Io> {
     pub bufs: &'a mut BufPool,
     /// The worker's pool, for finding destinations.
     pub pool: &'a mut Pool,
+    /// What the log was told of the egress policy.
+    pub decisions: &'a mut Decisions,
     /// Credentials that were verified lately.
     pub passes: &'a Passes,
     /// The configuration of this turn.

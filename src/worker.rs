@@ -4,6 +4,7 @@
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
 use crate::buf::BufPool;
+use crate::decisions::Decisions;
 use crate::engine::Config;
 use crate::exchange::{ClientEvent, ClientState, UpstreamState};
 use crate::fault::What;
@@ -17,15 +18,12 @@ use crate::passes::Passes;
 use crate::permits::{Permits, WorkerId};
 use crate::pool::Pool;
 use crate::pump::{self, Step};
-use crate::secure::Secure;
 use crate::stats::{Counter, Stats};
 use crate::time::{Millis, Now};
 use crate::timer::Wheel;
-use crate::tls::context::Inbound;
 use crate::told::Told;
 use crate::turn::Turn;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Steps one pair may take in a row before others get their turn.
@@ -42,6 +40,7 @@ macro_rules! turn_of {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
+            decisions: &mut $worker.decisions,
             passes: &$worker.passes,
             config: &$worker.config,
             stats: &$worker.stats,
@@ -79,6 +78,8 @@ pub struct Worker<I: Io> {
     due: Vec<u64>,
     /// What the log was told of failed handshakes.
     pub(crate) told: Told,
+    /// What it was told of the egress policy.
+    pub(crate) decisions: Decisions,
     /// Clients that may not enter and speak TLS.
     pub(crate) strangers: usize,
     pub(crate) now: Now,
@@ -121,7 +122,8 @@ impl<I: Io> Worker<I> {
             greeting: VecDeque::new(),
             vacancies: Vec::new(),
             due: Vec::new(),
-            told: Told::default(),
+            told: Told::of("failed handshakes of clients"),
+            decisions: Decisions::default(),
             strangers: 0,
             now,
             draining: false,
@@ -167,59 +169,6 @@ impl<I: Io> Worker<I> {
             || !self.greeting.is_empty()
             || !self.vacancies.is_empty();
         if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
-    }
-
-    /// A client has connected to `listener`. A full worker gives the socket back.
-    ///
-    /// # Errors
-    /// The socket, when this worker has no room.
-    pub fn accept(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) -> Result<(), I::Socket> {
-        if self.clients.len() >= self.config.limits.clients_max {
-            return Err(socket);
-        }
-        let address = peer.ip().to_canonical();
-        let denied = !self.config.client_address.allows(address);
-        let inbound = self.config.listener(listener).inbound.as_ref();
-        let strange = denied && inbound.is_some();
-        if strange && self.strangers >= STRANGERS_MAX {
-            // Telling all of them takes handshakes that others need.
-            self.stats.count(Counter::Denied);
-            return Ok(());
-        }
-        let Ok(session) = inbound.map(Inbound::session).transpose() else {
-            self.stats.count(Counter::Rejected);
-            return Ok(());
-        };
-        let secure = session.map(|session| Box::new(Secure::new(session)));
-        let mut client = Client::new(socket, secure, listener, address, self.now);
-        client.denied = denied;
-        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
-            self.stats.count(Counter::Rejected);
-            return Ok(());
-        }
-        self.stats.count(Counter::Accepted);
-        client.strange = strange;
-        self.strangers += usize::from(strange);
-        let key = self.clients.insert(client);
-        self.arm(key);
-        Ok(())
-    }
-
-    /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
-    pub fn reject(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) {
-        self.stats.count(Counter::Rejected);
-        if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
-            return;
-        }
-        if self.config.listener(listener).inbound.is_some() {
-            // Telling it would take a handshake, which is what there is no room for.
-            return;
-        }
-        let mut client = Client::new(socket, None, listener, peer.ip().to_canonical(), self.now);
-        if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
-            let key = self.clients.insert(client);
-            self.turn_away(key);
-        }
     }
 
     /// Tells an idle client that we are at our limit, without any buffer of an exchange, and lets it linger.
@@ -387,11 +336,15 @@ impl<I: Io> Worker<I> {
         self.drop_idle(upstream);
     }
 
-    /// From the next turn on this configuration counts. With other certificates or profiles, no connection to a target
-    /// that was made with the old ones is used again.
+    /// From the next turn on this configuration counts. With other certificates, profiles or another egress policy, no
+    /// connection to a target that was made with the old ones is used again.
     pub fn reload(&mut self, config: Arc<Config>) {
-        let retires = !Arc::ptr_eq(&self.config.targets, &config.targets);
+        let regroups = self.config.egress != config.egress;
+        let retires = regroups || !Arc::ptr_eq(&self.config.targets, &config.targets);
         self.config = config;
+        if regroups {
+            self.regroup();
+        }
         if retires {
             let idle: Vec<Key> = self.pool.idle().collect();
             for upstream in idle {

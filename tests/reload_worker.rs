@@ -142,7 +142,7 @@ impl Stage {
         ));
         let (ask, key) = self.worker.io.asked[before..].first().expect("the shell was asked");
         let client = Ipv4Addr::LOCALHOST.into();
-        assert_eq!(*ask, ReloadAsk { host: "A.test".into(), port: 443, client });
+        assert_eq!(*ask, ReloadAsk { host: "A.test".into(), port: 443, client, group: 0 });
         *key
     }
 

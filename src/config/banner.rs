@@ -19,7 +19,7 @@ struct Risk {
     sentence: &'static str,
 }
 
-const RISKS: [Risk; 6] = [
+const RISKS: [Risk; 7] = [
     Risk {
         key: "proxy.ip.allow",
         when: |text| text.trim().is_empty(),
@@ -31,6 +31,11 @@ const RISKS: [Risk; 6] = [
             text.split([',', ';', ' ']).any(|rule| matches!(rule.trim(), "*" | "0.0.0.0/0" | "::/0"))
         },
         sentence: "allows everything: loopback and metadata addresses can be reached through the proxy",
+    },
+    Risk {
+        key: "proxy.target.mode",
+        when: |text| text.trim().eq_ignore_ascii_case("report"),
+        sentence: "is report: no target is denied but metadata services and our own ports",
     },
     Risk {
         key: "proxy.ssl.client.validateCertificate",

@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 use crate::config::later::{logging, proxy, spring};
 use crate::config::spring::Names;
 use crate::credentials::{settings as tls, targets};
+use crate::policy::egress;
 use crate::setting::{AnySetting, Standing};
-use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
+use crate::{access, engine, listener, logging as log, permits, policy, request_log, resolve, server, wait};
 
 /// A heading and its settings.
 pub struct Group {
@@ -24,9 +25,12 @@ pub static GROUPS: &[Group] = &[
     Group { title: "Listener", lists: &[LISTENER] },
     Group { title: "Clients", lists: &[CLIENTS] },
     Group { title: "Targets", lists: &[TARGETS, resolve::ALL] },
-    Group { title: "Who may enter, where they may go", lists: &[POLICY, proxy::ALL] },
+    Group {
+        title: "Who may enter, where they may go",
+        lists: &[POLICY, egress::ALL, GROUPS_OF_CLIENTS, egress::OF_GROUPS, proxy::ALL],
+    },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::settings::ALL, logging::ALL] },
+    Group { title: "Logging", lists: &[log::settings::ALL, access::ALL, request_log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 
@@ -74,11 +78,13 @@ const POLICY: &[&dyn AnySetting] = &[
     &policy::proxy_auth::AUTH_FILE,
     &wait::VERIFY,
     &policy::client_address::ALLOW,
-    &policy::egress::TARGET_ALLOW,
     &policy::header_filter::HEADER_FILTER,
     &policy::reload_clients::RELOAD_ALLOW,
     &wait::RELOAD,
 ];
+
+const GROUPS_OF_CLIENTS: &[&dyn AnySetting] =
+    &[&policy::groups::NAME, &policy::groups::ADDRESSES, &policy::groups::SUBJECTS];
 
 /// Keys that the shipped file sets rather than only shows.
 const SHIPPED: &[(&str, &str)] =

@@ -5,12 +5,11 @@
 use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
-use crate::logging::settings::LEVEL;
+use crate::policy::egress::Egress;
 use crate::setting::Source as _;
-use log::LevelFilter;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 3] = [implied_tls, client_address, request_lines];
+const RULES: [fn(&mut Effective); 3] = [implied_tls, client_address, egress];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -50,17 +49,11 @@ fn client_address(effective: &mut Effective) {
     }
 }
 
-/// Loggers of the legacy that wrote a line for each request.
-fn request_lines(effective: &mut Effective) {
-    const LOGGERS: [&str; 4] =
-        ["web.client.RestTemplate", "org.apache.http", "httpclient.wire", "CommonsRequestLoggingFilter"];
-    let loud = effective.members(&LEVEL).filter(|(key, level)| {
-        LOGGERS.iter().any(|logger| key.contains(logger))
-            && level.as_ref().is_ok_and(|level| *level >= LevelFilter::Debug)
-    });
-    let loud: Vec<String> = loud.map(|(key, _)| key.to_owned()).collect();
-    for key in loud {
-        let what = "is accepted; the lines of this logger come in a later version";
-        effective.complain(Level::Note, &key, what.to_owned());
+/// Groups that are for nobody, and the like. What does not parse has its sentence already.
+fn egress(effective: &mut Effective) {
+    if let Err((key, what)) = Egress::from(effective)
+        && effective.entry(&key).is_none_or(|entry| entry.setting.check(&entry.text).is_ok())
+    {
+        effective.complain(Level::Error, &key, what);
     }
 }

@@ -144,6 +144,12 @@ impl Source for Effective {
     fn text(&self, key: &'static str) -> Option<&str> {
         self.entries.get(key).map(|entry| entry.text.as_str())
     }
+
+    fn indexed(&self, key: &'static str) -> Vec<(usize, &str)> {
+        let members = self.entries.iter().filter(|(_, entry)| entry.setting.key() == key);
+        let index = |full: &str| full.split_once('[')?.1.split_once(']')?.0.parse().ok();
+        members.filter_map(|(full, entry)| Some((index(full)?, entry.text.as_str()))).collect()
+    }
 }
 
 impl Effective {

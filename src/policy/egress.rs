@@ -1,385 +1,557 @@
-//! Where requests may go: addresses that no target has a reason to name are denied unless `proxy.target.allow` says
-//! otherwise.
-//!
-//! Judged is the address about to be dialled, never the name alone, so a name that resolves to loopback gains
-//! nothing. Denied from the start:
+//! Where requests may go: `proxy.target.*`, and `proxy.groups[N].allow`, `.deny`, `.default` for clients of a group.
 //!
 //! ```text
-//! IPv4  0/8  127/8  169.254/16  192.0.0/24  192.0.2/24  192.88.99/24  198.18/15  198.51.100/24  203.0.113/24
-//!       224/4  240/4 (with 255.255.255.255), and the metadata services below
-//! IPv6  all but global unicast (2000::/3) and unique local (fc00::/7): so ::, ::1, IPv4-compatible, local NAT64
-//!       64:ff9b:1::/48, fe80::/10, fec0::/10, ff00::/8; and of global unicast 2001::/23 (Teredo and other
-//!       protocols), 2001:db8::/32, 3fff::/20
+//! a rule of deny names it   -> denied
+//! a rule of allow names it  -> passes (a metadata service only if the rule is its very address)
+//! what its address is       -> denied: loopback, link-local, multicast, reserved, metadata; private if so set
+//! nothing of these          -> passes, or denied with default=deny
 //! ```
-//! IPv4 addresses inside IPv6 ones (mapped, NAT64 64:ff9b::/96, 6to4 2002::/16) are judged as the IPv4 address.
-//! Private ranges (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7) pass: the operator's own services live there.
-//! Our own listeners are denied elsewhere, where they are known. Sources: the IANA special-purpose address
-//! registries (RFC 6890), RFC 6052, RFC 8215, RFC 3056.
+//! The rules of a client's group count beside those for everyone. Judged is the name first, so that a denied one is
+//! never asked for, then each address about to be dialled, so that a name gains nothing by what it resolves to. A rule of
+//! deny also counts for the IPv4 address inside an IPv6 one (NAT64, 6to4); a rule of allow does not. Our own listeners are
+//! denied elsewhere, where they are known. In the mode `report` everything passes that is denied here, but for metadata
+//! services.
 
-use super::address_rule::{AddressRule, all};
+use super::groups::{GroupNumber, Groups};
+use super::standing::{Standing, embedded};
+use super::target_rule::{TargetRule, rules};
 use crate::fault::What;
-use crate::setting::Setting;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::setting::{AnySetting, Setting, Source};
+use crate::value;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::net::IpAddr;
 
-/// Which denied targets are allowed after all.
-pub static TARGET_ALLOW: Setting<Egress> = Setting::new(
+/// The settings of this file.
+pub static ALL: &[&dyn AnySetting] =
+    &[&TARGET_ALLOW, &TARGET_DENY, &TARGET_DEFAULT, &TARGET_PRIVATE, &TARGET_MODE];
+
+/// Its settings for groups.
+pub static OF_GROUPS: &[&dyn AnySetting] = &[&GROUP_ALLOW, &GROUP_DENY, &GROUP_DEFAULT];
+
+/// Which targets are allowed.
+pub static TARGET_ALLOW: Setting<Vec<TargetRule>> = Setting::new(
     "proxy.target.allow",
     "",
-    Egress::parse,
-    "Targets allowed although they are loopback, link-local, multicast or reserved addresses: a comma list of host \
-     names, *.suffix, addresses and networks, each with an optional :port (IPv6 then as [::1]:8080). Cloud metadata \
-     addresses only if named literally.",
+    rules,
+    "Targets allowed although they are loopback, link-local, multicast, reserved or private addresses, or although \
+     proxy.target.default is deny: a comma list of host names, *.suffix, addresses and networks, each with an optional :port (IPv6 \
+     then as [::1]:8080). A host name counts whatever it resolves to; cloud metadata addresses only if named literally.",
+);
+/// Which targets are denied.
+pub static TARGET_DENY: Setting<Vec<TargetRule>> = Setting::new(
+    "proxy.target.deny",
+    "",
+    rules,
+    "Targets nobody may reach, written as in proxy.target.allow, which they overrule. Host names are denied before they are \
+     resolved, addresses and networks for every name that leads to them.",
+);
+/// What becomes of targets that no rule names.
+pub static TARGET_DEFAULT: Setting<Verdict> = Setting::new(
+    "proxy.target.default",
+    "allow",
+    verdict,
+    "What becomes of a target that no rule names: `allow`, or `deny`, which makes proxy.target.allow the list of all targets.",
+);
+/// What becomes of private addresses.
+pub static TARGET_PRIVATE: Setting<Verdict> = Setting::new(
+    "proxy.target.private",
+    "allow",
+    verdict,
+    "What becomes of targets with private addresses (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7) that no rule names: \
+     `allow` (they are counted) or `deny`.",
+);
+/// Whether anything is denied at all.
+pub static TARGET_MODE: Setting<Mode> = Setting::new(
+    "proxy.target.mode",
+    "enforce",
+    |text| value::choice(text).map_err(|_| "is not one of enforce, report".to_owned()),
+    "`enforce`, or `report`: what would be denied passes, is counted and logged (`apim-proxy learn` makes a list of it); metadata \
+     services and the proxy's own ports stay denied.",
+);
+/// What a group may reach beside what everyone may.
+pub static GROUP_ALLOW: Setting<Vec<TargetRule>> = Setting::new(
+    "proxy.groups[N].allow",
+    "",
+    rules,
+    "Targets that this group may reach beside those of proxy.target.allow.",
+);
+/// What a group may not reach.
+pub static GROUP_DENY: Setting<Vec<TargetRule>> = Setting::new(
+    "proxy.groups[N].deny",
+    "",
+    rules,
+    "Targets that this group may not reach beside those of proxy.target.deny.",
+);
+/// Whether a group's list is exclusive.
+pub static GROUP_DEFAULT: Setting<Option<Verdict>> = Setting::new(
+    "proxy.groups[N].default",
+    "",
+    |text| if text.trim().is_empty() { Ok(None) } else { verdict(text).map(Some) },
+    "What becomes of a target of this group that no rule names; unset: as proxy.target.default says.",
 );
 
-/// Services that hand out credentials of the machine: lifted only by a rule naming the very address.
-const METADATA: [IpAddr; 7] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-];
-
-/// What the egress policy knows of an address before any rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Passes,
-    Denied,
-    /// Denied, and only a literal rule lifts it.
-    Metadata,
+fn verdict(text: &str) -> Result<Verdict, String> {
+    value::choice(text).map_err(|_| "is not one of allow, deny".to_owned())
 }
 
-/// The egress policy: the built-in denials and the rules that lift them.
+/// What becomes of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It passes.
+    #[default]
+    Allow,
+    /// It does not.
+    Deny,
+}
+
+/// What a denial does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is one.
+    #[default]
+    Enforce,
+    /// It is only told.
+    Report,
+}
+
+impl Mode {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// Why a target is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ground {
+    /// The rule of `proxy.target.deny` at this place.
+    Deny(usize),
+    /// The rule of the group's `deny` at this place.
+    GroupDeny(usize),
+    /// What its address is.
+    Standing(Standing),
+    /// No rule allows it.
+    Default,
+    /// It is one of our listeners.
+    Own,
+}
+
+/// Rules for everyone or for a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rules {
+    allow: Vec<TargetRule>,
+    deny: Vec<TargetRule>,
+    /// `None`: as for everyone.
+    otherwise: Option<Verdict>,
+}
+
+/// The egress policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Egress {
-    lifts: Vec<Lift>,
-}
-
-/// One item of `proxy.target.allow`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Lift {
-    target: Named,
-    /// `None`: every port.
-    port: Option<u16>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Named {
-    /// This name, whatever it resolves to. Lower case, without the trailing dot.
-    Host(String),
-    /// Every name below this one, not itself. Lower case, without `*.`.
-    Below(String),
-    Address(AddressRule),
+    /// The groups of clients.
+    pub groups: Groups,
+    everyone: Rules,
+    /// Those of each group.
+    of_groups: Vec<Rules>,
+    private: Verdict,
+    mode: Mode,
 }
 
 impl Egress {
-    /// Reads the value of `proxy.target.allow`.
+    /// Reads the policy.
     ///
     /// # Errors
-    /// What is wrong with each bad item, separated by `; `.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        all(text, Lift::parse).map(|lifts| Self { lifts })
+    /// A key and what is wrong with it.
+    pub fn from(source: &impl Source) -> Result<Self, (String, String)> {
+        let groups = Groups::from(source)?;
+        let everyone = Rules {
+            allow: one(source, &TARGET_ALLOW)?,
+            deny: one(source, &TARGET_DENY)?,
+            otherwise: Some(one(source, &TARGET_DEFAULT)?),
+        };
+        let mut of_groups = Vec::new();
+        for index in groups.indexes() {
+            of_groups.push(Rules {
+                allow: of_group(source, &GROUP_ALLOW, index)?,
+                deny: of_group(source, &GROUP_DENY, index)?,
+                otherwise: of_group(source, &GROUP_DEFAULT, index)?,
+            });
+        }
+        for setting in OF_GROUPS {
+            let known: Vec<usize> = groups.indexes().collect();
+            if let Some((index, _)) =
+                source.indexed(setting.key()).iter().find(|(index, _)| !known.contains(index))
+            {
+                let what = format!("is for nobody; set proxy.groups[{index}].addresses or .subjects");
+                return Err((setting.key().replace("[N]", &format!("[{index}]")), what));
+            }
+        }
+        let (private, mode) = (one(source, &TARGET_PRIVATE)?, one(source, &TARGET_MODE)?);
+        Ok(Self { groups, everyone, of_groups, private, mode })
     }
 
-    /// Judges the dialling of `address` for a target written as `host` (a name or a literal) and `port`. To be
-    /// called for every address of a name, right before the connection. Allocates nothing.
+    /// Judges the target `host` (a name, or a literal without brackets) at `port` before it is resolved. What passes here
+    /// is not allowed yet: [`Egress::judge_address`] has the last word on each address.
     ///
     /// # Errors
-    /// [`What::TargetDenied`].
-    pub fn judge(&self, host: &str, port: u16, address: IpAddr) -> Result<(), What> {
-        let address = address.to_canonical();
-        let standing = standing(address);
-        let host = host.strip_suffix('.').unwrap_or(host);
-        let allowed = match standing {
-            Standing::Passes => true,
-            Standing::Denied => self.lifts.iter().any(|lift| lift.names(host, port, address)),
-            Standing::Metadata => {
-                self.lifts.iter().any(|lift| lift.is_literal() && lift.names(host, port, address))
-            }
+    /// Why it is denied whatever it resolves to.
+    pub fn judge_name(&self, group: GroupNumber, host: &str, port: u16) -> Result<(), Ground> {
+        if let Ok(address) = host.parse() {
+            return self.judge_address(group, host, port, address);
+        }
+        let host = bare(host);
+        self.denies(group, |rule| rule.names_host(host, port))?;
+        let may_allow = |rule: &TargetRule| rule.names_host(host, port) || rule.names_addresses(port);
+        if self.otherwise(group) == Verdict::Deny && !self.allows(group, may_allow) {
+            return Err(Ground::Default);
+        }
+        Ok(())
+    }
+
+    /// Judges the dialling of `address` for a target written as `host` and `port`. To be called for every address of a
+    /// name, right before the connection. Allocates nothing.
+    ///
+    /// # Errors
+    /// Why it is denied.
+    pub fn judge_address(
+        &self,
+        group: GroupNumber,
+        host: &str,
+        port: u16,
+        address: IpAddr,
+    ) -> Result<(), Ground> {
+        let (host, address) = (bare(host), address.to_canonical());
+        let inside = embedded(address).map(IpAddr::V4);
+        self.denies(group, |rule| {
+            rule.names_host(host, port)
+                || rule.names_address(port, address)
+                || inside.is_some_and(|inside| rule.names_address(port, inside))
+        })?;
+        let standing = Standing::of(address);
+        let allowed = self.allows(group, |rule| {
+            let counts = standing != Standing::Metadata || rule.is_literal();
+            counts && (rule.names_host(host, port) || rule.names_address(port, address))
+        });
+        match standing {
+            _ if allowed => Ok(()),
+            Standing::Denied | Standing::Metadata => Err(Ground::Standing(standing)),
+            Standing::Private if self.private == Verdict::Deny => Err(Ground::Standing(standing)),
+            Standing::Private | Standing::Public => match self.otherwise(group) {
+                Verdict::Allow => Ok(()),
+                Verdict::Deny => Err(Ground::Default),
+            },
+        }
+    }
+
+    fn group(&self, group: GroupNumber) -> Option<&Rules> {
+        self.of_groups.get(usize::from(group).checked_sub(1)?)
+    }
+
+    fn denies(&self, group: GroupNumber, names: impl Fn(&TargetRule) -> bool) -> Result<(), Ground> {
+        if let Some(at) = self.everyone.deny.iter().position(&names) {
+            return Err(Ground::Deny(at));
+        }
+        match self.group(group).and_then(|rules| rules.deny.iter().position(&names)) {
+            Some(at) => Err(Ground::GroupDeny(at)),
+            None => Ok(()),
+        }
+    }
+
+    fn allows(&self, group: GroupNumber, names: impl Fn(&TargetRule) -> bool) -> bool {
+        self.everyone.allow.iter().any(&names)
+            || self.group(group).is_some_and(|rules| rules.allow.iter().any(&names))
+    }
+
+    fn otherwise(&self, group: GroupNumber) -> Verdict {
+        let own = self.group(group).and_then(|rules| rules.otherwise);
+        own.or(self.everyone.otherwise).unwrap_or_default()
+    }
+
+    /// Whether a denial on this ground is one, or only told.
+    pub fn mode_of(&self, ground: Ground) -> Mode {
+        match ground {
+            Ground::Own | Ground::Standing(Standing::Metadata) => Mode::Enforce,
+            _ => self.mode,
+        }
+    }
+
+    /// What a denial on this ground is told the client as; the rest is for the log.
+    pub const fn what(ground: Ground) -> What {
+        match ground {
+            Ground::Deny(_) | Ground::GroupDeny(_) => What::TargetBarred,
+            Ground::Standing(_) | Ground::Default | Ground::Own => What::TargetDenied,
+        }
+    }
+
+    /// The rule that denies clients of `group` on this ground, for the log.
+    pub fn rule(&self, group: GroupNumber, ground: Ground) -> Cow<'static, str> {
+        let index = self.groups.indexes().nth(usize::from(group).wrapping_sub(1)).unwrap_or_default();
+        let rule = |rules: Option<&Rules>, at| {
+            rules.and_then(|rules| rules.deny.get(at)).map(ToString::to_string).unwrap_or_default()
         };
-        if allowed { Ok(()) } else { Err(What::TargetDenied) }
-    }
-}
-
-impl Lift {
-    fn parse(item: &str) -> Result<Self, String> {
-        let (target, port) = split_port(item)?;
-        let last_label = target.strip_suffix('.').unwrap_or(target).rsplit('.').next().unwrap_or_default();
-        let numeric = last_label.bytes().all(|byte| byte.is_ascii_digit() || byte == b'*');
-        if numeric || target.contains([':', '/']) {
-            let target = Named::Address(AddressRule::parse(target)?);
-            return Ok(Self { target, port });
-        }
-        let name = target.strip_suffix('.').unwrap_or(target).to_ascii_lowercase();
-        let (name, below) = match name.strip_prefix("*.") {
-            Some(suffix) => (suffix.to_owned(), true),
-            None => (name, false),
-        };
-        if !is_host_name(&name) {
-            return Err(format!(
-                "has the item \"{item}\", which is not a target; write a host name, *.suffix, an address or a network, and :port if only \
-                 that port is meant"
-            ));
-        }
-        Ok(Self { target: if below { Named::Below(name) } else { Named::Host(name) }, port })
-    }
-
-    fn names(&self, host: &str, port: u16, address: IpAddr) -> bool {
-        self.port.is_none_or(|only| only == port)
-            && match &self.target {
-                Named::Host(name) => host.eq_ignore_ascii_case(name),
-                Named::Below(suffix) => is_below(host.as_bytes(), suffix.as_bytes()),
-                Named::Address(rule) => rule.names(address),
+        match ground {
+            Ground::Deny(at) => format!("proxy.target.deny={}", rule(Some(&self.everyone), at)).into(),
+            Ground::GroupDeny(at) => {
+                format!("proxy.groups[{index}].deny={}", rule(self.group(group), at)).into()
             }
-    }
-
-    fn is_literal(&self) -> bool {
-        matches!(self.target, Named::Address(rule) if rule.is_literal())
-    }
-}
-
-/// Splits `target[:port]`; a bare IPv6 address or network has no port, in brackets it can have one.
-fn split_port(item: &str) -> Result<(&str, Option<u16>), String> {
-    let (target, port) = if let Some(rest) = item.strip_prefix('[') {
-        let (inside, after) = rest
-            .split_once(']')
-            .ok_or_else(|| format!("has the item \"{item}\", which lacks its closing bracket ]"))?;
-        match after.strip_prefix(':') {
-            Some(port) => (inside, port),
-            None if after.is_empty() => return Ok((inside, None)),
-            None => {
-                return Err(format!(
-                    "has the item \"{item}\", where something other than :port follows the bracket"
-                ));
+            Ground::Standing(Standing::Private) => "proxy.target.private=deny".into(),
+            Ground::Standing(standing) => format!("built-in: {}", standing.name()).into(),
+            Ground::Default if self.group(group).is_some_and(|rules| rules.otherwise.is_some()) => {
+                format!("proxy.groups[{index}].default=deny").into()
             }
+            Ground::Default => "proxy.target.default=deny".into(),
+            Ground::Own => "built-in: our own listener".into(),
         }
-    } else {
-        match item.split_once(':') {
-            Some((target, port)) if !port.contains(':') => (target, port),
-            _ => return Ok((item, None)),
-        }
-    };
-    let number = if port.bytes().all(|byte| byte.is_ascii_digit()) { port.parse().ok() } else { None };
-    match number {
-        Some(number) if number != 0 => Ok((target, Some(number))),
-        _ => Err(format!("has the item \"{item}\", whose port is not 1 to 65535")),
     }
 }
 
-fn is_host_name(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        })
+/// A name without the dot that ends it.
+fn bare(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
-fn is_below(host: &[u8], suffix: &[u8]) -> bool {
-    host.len()
-        .checked_sub(suffix.len() + 1)
-        .is_some_and(|dot| dot > 0 && host[dot] == b'.' && host[dot + 1..].eq_ignore_ascii_case(suffix))
+fn one<T>(source: &impl Source, setting: &Setting<T>) -> Result<T, (String, String)> {
+    source.value(setting).map_err(|what| (setting.key.to_owned(), what))
 }
 
-fn standing(address: IpAddr) -> Standing {
-    if METADATA.contains(&address) {
-        return Standing::Metadata;
-    }
-    match address {
-        IpAddr::V4(address) if is_denied(address) => Standing::Denied,
-        IpAddr::V4(_) => Standing::Passes,
-        IpAddr::V6(address) => standing_of_v6(address),
-    }
-}
-
-fn standing_of_v6(address: Ipv6Addr) -> Standing {
-    match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            standing(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
-        }
-        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => Standing::Denied,
-        [0x2000..=0x3fff | 0xfc00..=0xfdff, ..] => Standing::Passes,
-        _ => Standing::Denied,
-    }
-}
-
-fn is_denied(address: Ipv4Addr) -> bool {
-    matches!(
-        address.octets(),
-        [0 | 127 | 224..=255, ..]
-            | [169, 254, ..]
-            | [192, 0, 0 | 2, _]
-            | [192, 88, 99, _]
-            | [198, 18 | 19, ..]
-            | [198, 51, 100, _]
-            | [203, 0, 113, _]
-    )
+/// What the group at `index` sets, or the default.
+fn of_group<T>(source: &impl Source, setting: &Setting<T>, index: usize) -> Result<T, (String, String)> {
+    let texts = source.indexed(setting.key);
+    let text = texts.iter().find(|(at, _)| *at == index).map_or(setting.default, |(_, text)| *text);
+    (setting.parse)(text).map_err(|what| (setting.key.replace("[N]", &format!("[{index}]")), what))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judge(rules: &str, host: &str, port: u16, address: &str) -> bool {
-        Egress::parse(rules).unwrap().judge(host, port, address.parse().unwrap()).is_ok()
+    /// Settings, `key=value` each, indexes included.
+    struct Texts<'a>(&'a [&'a str]);
+
+    impl<'a> Texts<'a> {
+        fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+            self.0.iter().map(|line| line.split_once('=').expect("key=value"))
+        }
     }
 
-    const DENIED: [&str; 42] = [
-        "0.0.0.0",
-        "0.1.2.3",
-        "127.0.0.1",
-        "127.255.255.255",
-        "169.254.0.1",
-        "169.254.169.254",
-        "169.254.170.2",
-        "100.100.100.200",
-        "192.0.0.192",
-        "192.0.2.1",
-        "192.88.99.1",
-        "198.18.0.1",
-        "198.19.255.255",
-        "198.51.100.1",
-        "203.0.113.1",
-        "224.0.0.1",
-        "239.255.255.255",
-        "240.0.0.1",
-        "255.255.255.255",
-        "::",
-        "::1",
-        "::127.0.0.1",
-        "::10.1.2.3",
-        "::ffff:127.0.0.1",
-        "::ffff:169.254.169.254",
-        "::ffff:0:127.0.0.1",
-        "64:ff9b::127.0.0.1",
-        "64:ff9b::169.254.169.254",
-        "64:ff9b:1::1",
-        "2002:7f00:1::",
-        "2002:a9fe:a9fe::1",
-        "fe80::1",
-        "febf::1",
-        "fec0::1",
-        "ff02::1",
-        "2001::1",
-        "2001:1ff::1",
-        "2001:db8::1",
-        "3fff:fff::1",
-        "100::1",
-        "fd00:ec2::254",
-        "4000::1",
+    impl Source for Texts<'_> {
+        fn text(&self, key: &'static str) -> Option<&str> {
+            self.pairs().find(|(name, _)| *name == key).map(|(_, text)| text)
+        }
+
+        fn indexed(&self, key: &'static str) -> Vec<(usize, &str)> {
+            let index = |name: &str| -> Option<usize> {
+                let (before, after) = key.split_once("[N]")?;
+                name.strip_prefix(before)?
+                    .strip_prefix('[')?
+                    .strip_suffix(after)?
+                    .strip_suffix(']')?
+                    .parse()
+                    .ok()
+            };
+            self.pairs().filter_map(|(name, text)| Some((index(name)?, text))).collect()
+        }
+    }
+
+    fn policy(lines: &[&str]) -> Egress {
+        Egress::from(&Texts(lines)).expect("a policy")
+    }
+
+    /// What the policy says of `host` at `port`, first of the name, then of the address.
+    fn judged(
+        egress: &Egress,
+        group: GroupNumber,
+        host: &str,
+        port: u16,
+        address: &str,
+    ) -> Result<(), String> {
+        egress
+            .judge_name(group, host, port)
+            .map_err(|ground| format!("name: {}", egress.rule(group, ground)))?;
+        egress
+            .judge_address(group, host, port, address.parse().expect("an address"))
+            .map_err(|ground| egress.rule(group, ground).into_owned())
+    }
+
+    /// Host, port, address, verdict: `ok` passes, `name: rule` is denied before it is resolved.
+    type Row = (&'static str, u16, &'static str, &'static str);
+
+    /// Each policy with what it says.
+    const TABLE: &[(&[&str], &[Row])] = &[
+        (
+            &[],
+            &[
+                ("a.test", 80, "1.1.1.1", "ok"),
+                ("a.test", 80, "10.0.0.1", "ok"),
+                ("a.test", 80, "127.0.0.1", "built-in: loopback, link-local, multicast or reserved"),
+                ("127.0.0.1", 80, "127.0.0.1", "name: built-in: loopback, link-local, multicast or reserved"),
+                ("169.254.169.254", 80, "169.254.169.254", "name: built-in: metadata service"),
+                ("a.test", 80, "64:ff9b::7f00:1", "built-in: loopback, link-local, multicast or reserved"),
+            ],
+        ),
+        (
+            &[
+                "proxy.target.deny=bad.test, *.evil.test:443, 10.0.0.0/8, [2600::/16]:80, *:25",
+                "proxy.target.allow=*",
+            ],
+            &[
+                ("bad.test", 80, "1.1.1.1", "name: proxy.target.deny=bad.test"),
+                ("BAD.test.", 80, "1.1.1.1", "name: proxy.target.deny=bad.test"),
+                ("a.evil.test", 443, "1.1.1.1", "name: proxy.target.deny=*.evil.test:443"),
+                ("a.evil.test", 80, "1.1.1.1", "ok"),
+                ("evil.test", 443, "1.1.1.1", "ok"),
+                ("a.test", 80, "10.9.9.9", "proxy.target.deny=10.0.0.0/8"),
+                ("a.test", 80, "::ffff:10.9.9.9", "proxy.target.deny=10.0.0.0/8"),
+                ("a.test", 80, "64:ff9b::10.9.9.9", "proxy.target.deny=10.0.0.0/8"),
+                ("a.test", 80, "2002:a09:909::1", "proxy.target.deny=10.0.0.0/8"),
+                ("a.test", 80, "::10.9.9.9", "proxy.target.deny=10.0.0.0/8"),
+                ("10.9.9.9", 80, "10.9.9.9", "name: proxy.target.deny=10.0.0.0/8"),
+                ("a.test", 80, "2600::1", "proxy.target.deny=[2600::/16]:80"),
+                ("a.test", 443, "2600::1", "ok"),
+                ("a.test", 25, "1.1.1.1", "name: proxy.target.deny=*:25"),
+                ("a.test", 80, "127.0.0.1", "ok"),
+                ("a.test", 80, "169.254.169.254", "built-in: metadata service"),
+            ],
+        ),
+        (
+            &[
+                "proxy.target.default=deny",
+                "proxy.target.allow=a.test:443,*.b.test,1.1.1.0/24:80,127.0.0.1:81",
+            ],
+            &[
+                ("a.test", 443, "8.8.8.8", "ok"),
+                ("a.test", 443, "10.0.0.1", "ok"),
+                ("a.test", 444, "8.8.8.8", "name: proxy.target.default=deny"),
+                ("x.b.test", 444, "8.8.8.8", "ok"),
+                ("b.test", 444, "8.8.8.8", "name: proxy.target.default=deny"),
+                ("c.test", 80, "1.1.1.9", "ok"),
+                ("c.test", 80, "1.1.2.9", "proxy.target.default=deny"),
+                ("c.test", 80, "10.0.0.1", "proxy.target.default=deny"),
+                ("c.test", 81, "127.0.0.1", "ok"),
+                ("c.test", 81, "127.0.0.2", "built-in: loopback, link-local, multicast or reserved"),
+                ("c.test", 82, "1.1.1.9", "name: proxy.target.default=deny"),
+                ("1.1.2.9", 80, "1.1.2.9", "name: proxy.target.default=deny"),
+            ],
+        ),
+        (
+            &["proxy.target.private=deny", "proxy.target.allow=10.1.0.0/16, intern.test"],
+            &[
+                ("a.test", 80, "1.1.1.1", "ok"),
+                ("a.test", 80, "10.1.0.1", "ok"),
+                ("a.test", 80, "10.2.0.1", "proxy.target.private=deny"),
+                ("a.test", 80, "64:ff9b::10.2.0.1", "proxy.target.private=deny"),
+                ("a.test", 80, "fd00::1", "proxy.target.private=deny"),
+                ("intern.test", 80, "fd00::1", "ok"),
+                ("fd00::1", 80, "fd00::1", "name: proxy.target.private=deny"),
+            ],
+        ),
     ];
 
     #[test]
-    fn what_no_target_has_a_reason_to_name_is_denied() {
-        for address in DENIED {
-            assert!(!judge("", address, 80, address), "{address}");
+    fn deny_then_allow_then_what_the_address_is_then_the_default() {
+        for (lines, rows) in TABLE {
+            let egress = policy(lines);
+            for (host, port, address, verdict) in *rows {
+                let expected = if *verdict == "ok" { Ok(()) } else { Err((*verdict).to_owned()) };
+                assert_eq!(
+                    judged(&egress, 0, host, *port, address),
+                    expected,
+                    "{lines:?} {host}:{port} {address}"
+                );
+            }
         }
     }
 
     #[test]
-    fn public_and_private_addresses_pass() {
-        for address in [
-            "1.1.1.1",
-            "8.8.8.8",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "100.64.0.1",
-            "126.255.255.255",
-            "128.0.0.1",
-            "169.253.255.255",
-            "198.17.0.1",
-            "198.20.0.1",
-            "223.255.255.255",
-            "::ffff:10.1.2.3",
-            "64:ff9b::8.8.8.8",
-            "2002:808:808::1",
-            "2001:200::1",
-            "2600::1",
-            "3fff:1000::1",
-            "fc00::1",
-            "fd12:3456::1",
+    fn the_rules_of_a_group_count_beside_those_for_everyone() {
+        let egress = policy(&[
+            "proxy.target.default=deny",
+            "proxy.target.allow=all.test",
+            "proxy.target.deny=never.test",
+            "proxy.groups[3].addresses=10.0.0.0/8",
+            "proxy.groups[3].allow=own.test,never.test,127.0.0.1",
+            "proxy.groups[3].deny=all.test:81",
+            "proxy.groups[5].addresses=11.0.0.0/8",
+            "proxy.groups[5].default=allow",
+            "proxy.groups[6].addresses=12.0.0.0/8",
+            "proxy.groups[6].default=deny",
+        ]);
+        for (group, host, port, address, verdict) in [
+            (0, "all.test", 81, "1.1.1.1", "ok"),
+            (0, "own.test", 80, "1.1.1.1", "name: proxy.target.default=deny"),
+            (1, "own.test", 80, "1.1.1.1", "ok"),
+            (1, "all.test", 80, "1.1.1.1", "ok"),
+            (1, "all.test", 81, "1.1.1.1", "name: proxy.groups[3].deny=all.test:81"),
+            (1, "never.test", 80, "1.1.1.1", "name: proxy.target.deny=never.test"),
+            (1, "x.test", 80, "127.0.0.1", "ok"),
+            (1, "x.test", 80, "1.1.1.1", "proxy.target.default=deny"),
+            (2, "own.test", 80, "1.1.1.1", "ok"),
+            (2, "own.test", 80, "127.0.0.1", "built-in: loopback, link-local, multicast or reserved"),
+            (3, "own.test", 80, "1.1.1.1", "name: proxy.groups[6].default=deny"),
         ] {
-            assert!(judge("", address, 80, address), "{address}");
+            let expected = if verdict == "ok" { Ok(()) } else { Err(verdict.to_owned()) };
+            assert_eq!(
+                judged(&egress, group, host, port, address),
+                expected,
+                "{group} {host}:{port} {address}"
+            );
         }
-    }
-
-    #[test]
-    fn addresses_and_networks_lift_for_their_port() {
-        assert!(judge("127.0.0.1", "127.0.0.1", 8080, "127.0.0.1"));
-        assert!(judge("127.0.0.1", "a.example", 8080, "::ffff:127.0.0.1"));
-        assert!(!judge("127.0.0.1", "127.0.0.2", 8080, "127.0.0.2"));
-        assert!(judge("127.0.0.0/8:8080", "x", 8080, "127.9.9.9"));
-        assert!(!judge("127.0.0.0/8:8080", "x", 8081, "127.9.9.9"));
-        assert!(judge("::1", "::1", 1, "::1") && judge("[::1]:443", "::1", 443, "::1"));
-        assert!(!judge("[::1]:443", "::1", 80, "::1"));
-        assert!(judge("[fe80::/10]:80", "x", 80, "fe80::1") && judge("fe80::/10", "x", 80, "fe80::1"));
-        assert!(judge("1.1.1.1 , 127.0.0.*", "x", 80, "127.0.0.9"));
-        assert!(!judge("127.0.0.1", "x", 80, "64:ff9b::127.0.0.1"));
-    }
-
-    #[test]
-    fn names_lift_whatever_they_resolve_to() {
-        let rules = "Local.Example., *.test:8080";
-        assert!(judge(rules, "local.example", 1, "127.0.0.1") && judge(rules, "LOCAL.example.", 1, "::1"));
-        assert!(!judge(rules, "a.local.example", 1, "127.0.0.1"));
-        assert!(judge(rules, "a.TEST", 8080, "127.0.0.1") && judge(rules, "a.b.test.", 8080, "127.0.0.1"));
-        for host in ["test", ".test", "atest", "a.test.evil", ""] {
-            assert!(!judge(rules, host, 8080, "127.0.0.1"), "{host}");
-        }
-        assert!(!judge(rules, "a.test", 80, "127.0.0.1"));
     }
 
     #[test]
     fn metadata_needs_its_literal_address() {
-        for address in METADATA {
+        for address in super::super::standing::METADATA {
             let text = address.to_string();
-            for rule in ["*", "metadata.example", "169.254.0.0/16", "fd00::/8", "100.64.0.0/10"] {
-                assert!(!judge(rule, "metadata.example", 80, &text), "{rule} {text}");
+            for rule in ["*", "metadata.test", "169.254.0.0/16", "fd00::/8", "100.64.0.0/10", "*.test"] {
+                let egress = policy(&[&format!("proxy.target.allow={rule}")]);
+                assert!(egress.judge_address(0, "metadata.test", 80, address).is_err(), "{rule} {text}");
             }
             let rule = if address.is_ipv6() { format!("[{text}]:80") } else { format!("{text}:80") };
-            assert!(judge(&rule, "metadata.example", 80, &text), "{rule}");
-            assert!(!judge(&rule, "metadata.example", 81, &text), "{rule}");
+            let egress = policy(&[&format!("proxy.target.allow={rule}")]);
+            assert_eq!(egress.judge_address(0, "metadata.test", 80, address), Ok(()), "{rule}");
+            assert!(egress.judge_address(0, "metadata.test", 81, address).is_err(), "{rule}");
         }
-        assert!(judge("*", "x", 80, "127.0.0.1"));
-        assert!(!judge("*", "x", 80, "64:ff9b::169.254.169.254"));
+        let egress = policy(&["proxy.target.allow=*"]);
+        for text in ["64:ff9b::169.254.169.254", "::ffff:169.254.169.254", "2002:a9fe:a9fe::"] {
+            assert!(egress.judge_address(0, "x", 80, text.parse().expect("an address")).is_err(), "{text}");
+        }
     }
 
     #[test]
-    fn bad_items_are_refused() {
-        for item in [
-            "300.1.1.1",
-            "2130706433",
-            "0x7f.1",
-            "127.1",
-            "a b",
-            "a..b",
-            "http://a",
-            "a/8",
-            "*.*.a",
-            "a*.b",
-            "호스트",
-            "a:0",
-            "a:65536",
-            "a:",
-            "a:+1",
-            "[::1",
-            "[::1]x",
-            "[::1]:",
-            "10.0.0.1/8",
-            "a:b:c",
+    fn a_report_denies_metadata_services_and_our_own_listeners_only() {
+        let egress = policy(&["proxy.target.mode=Report"]);
+        for (ground, mode) in [
+            (Ground::Deny(0), Mode::Report),
+            (Ground::GroupDeny(0), Mode::Report),
+            (Ground::Default, Mode::Report),
+            (Ground::Standing(Standing::Denied), Mode::Report),
+            (Ground::Standing(Standing::Private), Mode::Report),
+            (Ground::Standing(Standing::Metadata), Mode::Enforce),
+            (Ground::Own, Mode::Enforce),
         ] {
-            assert!(Egress::parse(item).is_err(), "{item}");
+            assert_eq!(egress.mode_of(ground), mode, "{ground:?}");
+            assert_eq!(policy(&[]).mode_of(ground), Mode::Enforce, "{ground:?}");
         }
-        assert_eq!(
-            Egress::parse("a:0,b,c:x"),
-            Err("has the item \"a:0\", whose port is not 1 to 65535; has the item \"c:x\", whose port is not 1 to 65535"
-                .to_owned())
-        );
-        assert_eq!(Egress::parse(" , "), Ok(Egress::default()));
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_named() {
+        for (line, key) in [
+            ("proxy.target.allow=a:0", "proxy.target.allow"),
+            ("proxy.target.deny=http://a", "proxy.target.deny"),
+            ("proxy.target.default=maybe", "proxy.target.default"),
+            ("proxy.target.private=no", "proxy.target.private"),
+            ("proxy.target.mode=off", "proxy.target.mode"),
+            ("proxy.groups[4].allow=a.test", "proxy.groups[4].allow"),
+            ("proxy.groups[4].default=deny", "proxy.groups[4].default"),
+        ] {
+            assert_eq!(Egress::from(&Texts(&[line])).map_err(|(key, _)| key), Err(key.to_owned()), "{line}");
+        }
     }
 }

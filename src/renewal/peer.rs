@@ -6,6 +6,7 @@ use crate::fault::What;
 use crate::io::{Addresses, Lookup, ReloadAsk};
 use crate::key::{Key, Slots};
 use crate::net;
+use crate::policy::egress::{Egress, Ground, Mode};
 use crate::renewal::limit::Limit;
 use crate::resolve::{Notify, Resolver};
 use crate::time::Millis;
@@ -87,10 +88,8 @@ impl Way<'_> {
         let (mut denied, mut failed) = (None, None);
         for address in addresses.iter() {
             let address = SocketAddr::new(*address, ask.port);
-            let judged = self.config.egress.judge(&ask.host, ask.port, address.ip());
-            if judged.is_err() || net::is_own_listener(self.own, address) {
-                let why = format!("the egress policy denies {address}");
-                denied = Some(Failure::new(What::TargetDenied, why));
+            if let Err(failure) = self.judge(ask, address) {
+                denied = Some(failure);
                 continue;
             }
             let Some(span) = self.limit.or_sooner(bounded(connect)).left() else {
@@ -108,6 +107,30 @@ impl Way<'_> {
         // A refusal by policy is reported only when no address failed otherwise.
         let none = || Failure::new(What::ReloadUnreached, "its name has no address");
         Err(failed.or(denied).unwrap_or_else(none))
+    }
+
+    /// The egress policy's word on `address`; on its name it had one when the client asked.
+    fn judge(&self, ask: &ReloadAsk, address: SocketAddr) -> Result<(), Failure> {
+        let egress = &self.config.egress;
+        let judged = egress.judge_address(ask.group, &ask.host, ask.port, address.ip());
+        let ground = match judged {
+            _ if net::is_own_listener(self.own, address) => Ground::Own,
+            Err(ground) => ground,
+            Ok(()) => return Ok(()),
+        };
+        let why = format!("the egress policy denies {address} ({})", egress.rule(ask.group, ground));
+        match egress.mode_of(ground) {
+            Mode::Enforce => Err(Failure::new(Egress::what(ground), why)),
+            Mode::Report => {
+                log::warn!(
+                    "x-reload-httpclient of {} for {}:{}: {why}, and only reports",
+                    ask.client,
+                    ask.host,
+                    ask.port
+                );
+                Ok(())
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use x509_parser::asn1_rs::{Any, FromDer as _, Oid, Tag, oid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, KeyUsage, NameConstraints, ParsedExtension, X509Extension};
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{X509Name, X509Version};
+use x509_parser::x509::{RelativeDistinguishedName, X509Name, X509Version};
 
 use super::refusal::Refusal;
 
@@ -136,6 +136,15 @@ impl<'a> Certificate<'a> {
     pub fn subject_text(&self) -> String {
         let text = self.x509.subject().to_string();
         text.chars().take(SUBJECT_CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
+    }
+
+    /// The parts of the subject in the certificate's order, the most general first: each its attributes, by number and
+    /// value. `None` when a value is no text.
+    pub fn subject_parts(&self) -> Option<Vec<Vec<(String, String)>>> {
+        let part = |part: &RelativeDistinguishedName<'_>| {
+            part.iter().map(|one| Some((one.attr_type().to_id_string(), text(one.attr_value())?))).collect()
+        };
+        self.subject_name().iter_rdn().map(part).collect()
     }
 
     /// The most specific commonName of the subject.

@@ -12,7 +12,6 @@
 
 use crate::buf::{BufPool, Lease};
 use crate::fault::What;
-use crate::tls::certificate::Certificate;
 use crate::tls::failure::{self, Reached};
 use crate::tls::handshake::Handshake;
 use crate::tls::records::{self, Breach};
@@ -46,9 +45,8 @@ pub struct Session {
     declined: bool,
     resumed: bool,
     version: Option<ProtocolVersion>,
-    /// What the peer showed, until policy has seen it; of a client's own certificate the subject stays.
+    /// What the peer showed, until policy has seen it; a client's own certificate stays.
     certificates: Vec<CertificateDer<'static>>,
-    subject: Option<Box<str>>,
     /// Why it failed; nobody is asked again then, for what is said of the same bytes a second time is worth nothing.
     failure: Option<Box<(What, Error)>>,
 }
@@ -110,7 +108,6 @@ impl Session {
             resumed: false,
             version: None,
             certificates: Vec::new(),
-            subject: None,
             failure: None,
         }
     }
@@ -146,19 +143,16 @@ impl Session {
     }
 
     /// The certificates the peer showed, its own first; when resumed, those of the first handshake. None before the
-    /// handshake is over and behind [`Session::forget_certificates`].
+    /// handshake is over, and fewer behind [`Session::forget_certificates`].
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
 
-    /// The subject of the certificate that a client showed, for logs and policy.
-    pub fn subject(&self) -> Option<&str> {
-        self.subject.as_deref()
-    }
-
-    /// Policy has seen the certificates: an idle connection does not carry them.
+    /// Policy has seen the certificates: an idle connection carries none but a client's own, whose subject logs and groups
+    /// want.
     pub fn forget_certificates(&mut self) {
-        self.certificates = Vec::new();
+        self.certificates.truncate(usize::from(self.with_client));
+        self.certificates.shrink_to_fit();
     }
 
     /// The TLS version agreed on, when the handshake is over.
@@ -215,10 +209,6 @@ impl Session {
         self.resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
         self.version = common.protocol_version();
         self.certificates = common.peer_certificates().unwrap_or_default().to_vec();
-        if self.with_client {
-            let own = self.certificates.first().and_then(|shown| Certificate::read(shown));
-            self.subject = own.map(|own| own.subject_text().into_boxed_str());
-        }
         match handshake.into_traffic() {
             Ok(traffic) => self.phase = Phase::Traffic(traffic),
             Err(error) => return Err(self.fail(error, true)),

@@ -1,6 +1,4 @@
-//! `proxy.*` keys of later releases: admission, egress, reverse listeners.
-
-use serde::Deserialize;
+//! `proxy.*` keys of later releases: admission, reverse listeners.
 
 use crate::setting::{AnySetting, Setting, Standing};
 use crate::value;
@@ -10,9 +8,6 @@ pub static ALL: &[&dyn AnySetting] = &[
     &TRUSTED_PROXIES,
     &PROXY_PROTOCOL,
     &ALLOW_SUBJECTS,
-    &TARGET_DENY,
-    &TARGET_DEFAULT,
-    &GROUPS,
     &REVERSE_PORT,
     &REVERSE_SSL_PORT,
     &REVERSE,
@@ -44,37 +39,6 @@ pub static ALLOW_SUBJECTS: Setting<String> = refused(
     "proxy.client.allow-subjects",
     "Subjects of client certificates that may enter.",
     "this build cannot see client certificates; remove it, or keep the old build in front",
-);
-/// Where nobody may go.
-pub static TARGET_DENY: Setting<String> = refused(
-    "proxy.target.deny",
-    "Targets nobody may reach.",
-    "this build has no deny list; remove it and deny those targets by the network",
-);
-
-/// What becomes of a target that no rule names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It passes.
-    Allow,
-    /// It does not.
-    Deny,
-}
-
-/// Whether the allow list is exclusive.
-pub static TARGET_DEFAULT: Setting<Verdict> = Setting::new(
-    "proxy.target.default",
-    "allow",
-    |text| value::choice(text).map_err(|_| "is not one of allow, deny".to_owned()),
-    "What becomes of a target that no rule names: `allow` or `deny`.",
-)
-.standing(Standing::Refused("this build's allow list only lifts built-in denials; write allow"));
-/// Rules per client group.
-pub static GROUPS: Setting<String> = refused(
-    "proxy.groups[N].*",
-    "Targets per client group (`.addresses`, `.subjects`, `.allow`).",
-    "this build has no client groups; remove it",
 );
 /// The reverse listener.
 pub static REVERSE_PORT: Setting<String> = refused(

@@ -20,8 +20,9 @@ use rustls::{
     ProtocolVersion, SupportedCipherSuite,
 };
 
-/// Room kept for the protocol's own records in front of application data: an answer to a key update.
+/// Room that data leaves for the protocol's own records: a new key in front of it, and a last word and a refusal behind it.
 const PROTOCOL_ROOM: usize = 128;
+const _: () = assert!(PROTOCOL_ROOM >= OWN_KEY_UPDATE.len() + 2 * ALERT_LEN + 3 * SEAL_MAX);
 /// Records in a row that bring no data: empty ones and key updates, as rustls and BoringSSL bound them.
 const FRUITLESS_MAX: u8 = 32;
 /// Warnings of a connection, likewise.
@@ -40,6 +41,8 @@ const KEY_UPDATE: u8 = 24;
 /// Our own key update: none is asked for in return.
 const OWN_KEY_UPDATE: [u8; 5] = [KEY_UPDATE, 0, 0, 1, 0];
 
+/// An alert: its level and its description (RFC 8446 §6).
+const ALERT_LEN: usize = 2;
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
@@ -315,45 +318,42 @@ impl Traffic {
             if self.closed {
                 return None;
             }
-            if (self.update_due || self.tx.is_worn()) && !self.renew_key(out)? {
-                break;
-            }
             let left = total - sealed;
-            let room = out.free_mut();
-            let len = left.min(PLAIN_MAX).min(room.len().saturating_sub(SEAL_MAX));
+            let room = out.free_mut().len().saturating_sub(SEAL_MAX + PROTOCOL_ROOM);
+            let len = left.min(PLAIN_MAX).min(room);
             // A record of a few bytes at the end of a full buffer is not worth its header.
             if len == 0 || (len < left && len < PLAIN_MAX / 4) {
                 break;
             }
-            let n = self.tx.seal(DATA, slice(parts, sealed, len), room)?;
+            if self.update_due || self.tx.is_worn() {
+                self.renew_key(out)?;
+            }
+            let n = self.tx.seal(DATA, slice(parts, sealed, len), out.free_mut())?;
             out.written(n);
             sealed += len;
         }
         Some(sealed)
     }
 
-    /// Says that we seal with a new key, and does; `false` when there is no room to say so, `None` when there is no other
-    /// key.
-    fn renew_key(&mut self, out: &mut Lease) -> Option<bool> {
+    /// Says that we seal with a new key, and does; `None` when there is no other key.
+    fn renew_key(&mut self, out: &mut Lease) -> Option<()> {
         let kernel = self.kernel.as_deref_mut()?;
-        let room = out.free_mut();
-        if room.len() < OWN_KEY_UPDATE.len() + SEAL_MAX {
-            return Some(false);
-        }
-        let n = self.tx.seal(HANDSHAKE, [&OWN_KEY_UPDATE, &[]], room)?;
+        let n = self.tx.seal(HANDSHAKE, [&OWN_KEY_UPDATE, &[]], out.free_mut())?;
         out.written(n);
         self.update_due = false;
         let renewed = kernel.next_tx();
         // Behind the word that keys change nothing is understood that is sealed with the old one.
         self.closed = renewed.is_err();
         self.tx = renewed.ok()?;
-        Some(true)
+        Some(())
     }
 
     /// Says that nothing follows; `false` when it was said before, or there is no room.
     pub(super) fn close(&mut self, sealed: &mut Sealed, bufs: &mut BufPool) -> bool {
-        !std::mem::replace(&mut self.closed, true)
-            && self.tell([WARNING, u8::from(AlertDescription::CloseNotify)], sealed, bufs)
+        let said =
+            !self.closed && self.tell([WARNING, u8::from(AlertDescription::CloseNotify)], sealed, bufs);
+        self.closed |= said;
+        said
     }
 
     /// Says what the peer has done, as the last word.
@@ -364,7 +364,7 @@ impl Traffic {
     }
 
     /// Seals an alert; `false` when there is no room.
-    fn tell(&mut self, alert: [u8; 2], sealed: &mut Sealed, bufs: &mut BufPool) -> bool {
+    fn tell(&mut self, alert: [u8; ALERT_LEN], sealed: &mut Sealed, bufs: &mut BufPool) -> bool {
         let out = sealed.out.get_or_insert_with(|| bufs.lease());
         let Some(n) = self.tx.seal(ALERT, [&alert, &[]], out.room_for(PROTOCOL_ROOM)) else { return false };
         out.written(n);

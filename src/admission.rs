@@ -34,6 +34,7 @@ impl<I: Io> Worker<I> {
         };
         let secure = session.map(|session| Box::new(Secure::new(session)));
         let mut client = Client::new(socket, secure, listener, address, self.now);
+        client.port = peer.port();
         client.denied = denied;
         client.enter_group(&self.config.egress.groups);
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_err() {
@@ -59,6 +60,7 @@ impl<I: Io> Worker<I> {
             return;
         }
         let mut client = Client::new(socket, None, listener, peer.ip().to_canonical(), self.now);
+        client.port = peer.port();
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
             let key = self.clients.insert(client);
             self.turn_away(key);

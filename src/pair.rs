@@ -1,5 +1,6 @@
 //! The two kinds of occupants of a worker: clients, and the upstreams that serve them or wait in the pool.
 
+use crate::access::record::TargetTls;
 use crate::buf::BufPool;
 use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::http::head::HeadScan;
@@ -29,6 +30,8 @@ pub struct Client<S> {
     pub listener: u8,
     /// Its address.
     pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
     /// Its group (`proxy.groups`).
     pub group: GroupNumber,
     /// `proxy.ip.allow` does not name it: judged once, answered to each request.
@@ -63,6 +66,7 @@ impl<S> Client<S> {
             scan: HeadScan::default(),
             listener,
             address,
+            port: 0,
             group: 0,
             denied: false,
             strange: false,
@@ -185,6 +189,8 @@ pub struct Upstream<S> {
     pub address: IpAddr,
     /// Why the egress policy would deny that address, were it not only to report.
     pub reported: Option<Ground>,
+    /// What logs show of its TLS, if it has one.
+    pub tls: Option<Box<TargetTls>>,
     /// The right to exist.
     pub permit: Permit,
     /// It counts among the handshakes of its origin.

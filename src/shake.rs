@@ -1,6 +1,7 @@
 //! TLS handshakes, of clients and with origins: a few steps at the end of each turn, when every exchange has had its
 //! own, so that a flood of handshakes slows handshakes only.
 
+use crate::access::record::TargetTls;
 use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
@@ -172,7 +173,7 @@ impl<I: Io> Worker<I> {
     fn open_upstream(&mut self, key: Key, link: Key) {
         let Some(client) = self.clients.at_mut(key) else { return };
         let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        let Some(secure) = &upstream.leg.secure else { return };
+        let Some(secure) = &mut upstream.leg.secure else { return };
         let resumed = secure.session.is_resumed();
         let destination = client.exchange.destination.as_ref();
         let tls = destination.and_then(|destination| Some((destination, destination.profile.tls.as_ref()?)));
@@ -192,10 +193,15 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.stats.count(if resumed { Counter::TlsResumed } else { Counter::TlsFull });
-        if let Some(secure) = &mut upstream.leg.secure {
-            secure.session.forget_certificates();
-        }
         self.stats.time(Latency::Handshake, self.now.micros_since(upstream.since));
+        if self.journal.is_on() {
+            let tls = TargetTls::of(&secure.session);
+            if let Some(record) = &mut client.exchange.record {
+                record.take_tls(&tls);
+            }
+            upstream.tls = Some(Box::new(tls));
+        }
+        secure.session.forget_certificates();
         upstream.shaking = false;
         let origin = upstream.origin;
         client.exchange.dial = None;

@@ -16,6 +16,7 @@ pub mod probe;
 mod records;
 pub mod refusal;
 pub mod session;
+pub mod shown;
 pub mod signatures;
 mod status;
 pub mod suites;

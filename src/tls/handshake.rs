@@ -10,7 +10,7 @@ use crate::tls::traffic::{Kernel, Traffic};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::{ClientConfig, CommonState, Error, InvalidMessage, PeerMisbehaved, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, CommonState, Error, InvalidMessage, PeerMisbehaved, ServerConfig};
 use std::sync::Arc;
 
 /// Records of the protocol's own taken out after a failure: an alert, and what was made before it.
@@ -60,6 +60,11 @@ impl Handshake {
             Connection::Client(connection) => connection,
             Connection::Server(connection) => connection,
         }
+    }
+
+    /// The cipher suite agreed on.
+    pub(super) fn suite(&self) -> Option<CipherSuite> {
+        self.common().negotiated_cipher_suite().map(|suite| suite.suite())
     }
 
     /// Whether the peer is a client of ours.

@@ -18,7 +18,7 @@ use crate::tls::records::{self, Breach};
 use crate::tls::status::Trouble;
 use crate::tls::traffic::{Said, Traffic};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ pub struct Session {
     declined: bool,
     resumed: bool,
     version: Option<ProtocolVersion>,
+    suite: Option<CipherSuite>,
     /// What the peer showed, until policy has seen it; a client's own certificate stays.
     certificates: Vec<CertificateDer<'static>>,
     /// Why it failed; nobody is asked again then, for what is said of the same bytes a second time is worth nothing.
@@ -107,6 +108,7 @@ impl Session {
             declined: false,
             resumed: false,
             version: None,
+            suite: None,
             certificates: Vec::new(),
             failure: None,
         }
@@ -155,9 +157,20 @@ impl Session {
         self.certificates.shrink_to_fit();
     }
 
-    /// The TLS version agreed on, when the handshake is over.
+    /// The TLS version agreed on.
     pub fn version(&self) -> Option<ProtocolVersion> {
-        self.version
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.common().protocol_version(),
+            Phase::Traffic(_) | Phase::Void => self.version,
+        }
+    }
+
+    /// The cipher suite agreed on.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.suite(),
+            Phase::Traffic(_) | Phase::Void => self.suite,
+        }
     }
 
     /// Why it failed, for the log.
@@ -208,6 +221,7 @@ impl Session {
         self.ended = handshake.ended;
         self.resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
         self.version = common.protocol_version();
+        self.suite = handshake.suite();
         self.certificates = common.peer_certificates().unwrap_or_default().to_vec();
         match handshake.into_traffic() {
             Ok(traffic) => self.phase = Phase::Traffic(traffic),

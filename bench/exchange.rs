@@ -1,4 +1,4 @@
-//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked] [tls12|tls13|FILE]`
+//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked|long] [tls12|tls13|FILE]`
 //! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each. With TLS it is on both legs,
 //! and the time of the peers is not counted. Under callgrind, the difference of two lengths is the number of instructions;
 //! with TLS, those of the peers are among them. With a FILE, the log goes there, with a drop-in user's RestTemplate at
@@ -35,10 +35,11 @@ fn main() {
         None | Some("get") => Some(Script::get()),
         Some("post") => Some(Script::post()),
         Some("chunked") => Some(Script::chunked()),
+        Some("long") => Some(Script::long()),
         Some(_) => None,
     };
     let (Ok(exchanges), Some(script)) = (exchanges, script) else {
-        eprintln!("usage: exchange [N [get|post|chunked [tls12|tls13|FILE]]]");
+        eprintln!("usage: exchange [N [get|post|chunked|long [tls12|tls13|FILE]]]");
         std::process::exit(2);
     };
     let nanoseconds = match words.next().as_deref() {

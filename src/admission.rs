@@ -20,7 +20,7 @@ impl<I: Io> Worker<I> {
             return Err(socket);
         }
         let address = peer.ip().to_canonical();
-        let denied = !self.config.client_address.allows(address);
+        let denied = !self.config.admits(listener, address);
         let inbound = self.config.listener(listener).inbound.as_ref();
         let strange = denied && inbound.is_some();
         if strange && self.strangers >= STRANGERS_MAX {

@@ -4,18 +4,20 @@ use crate::access::Recording;
 use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::http::target::Scheme;
-use crate::policy::client_address::{ALLOW, ClientAddress};
+use crate::policy::client_address::{ALLOW, ClientAddress, REVERSE_ALLOW};
 use crate::policy::egress::Egress;
 use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
+use crate::policy::routes::Routes;
 use crate::policy::targets::Targets;
 use crate::request_log::RequestLog;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
 use crate::wait::Waits;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The longest request head.
@@ -61,6 +63,15 @@ pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
      that a target that restarts does not take all the CPU.",
 );
 
+/// Which bodies are not copied.
+pub const SPLICE_MIN: Setting<Option<u64>> = Setting::new(
+    "proxy.splice.min",
+    "32KB",
+    |text| value::size(text).map(|bytes| (bytes > 0).then_some(bytes)),
+    "Bodies of known length with at least this much to come (Spring data size), and bodies that end with their \
+     connection, move from one plain connection to the other inside the kernel (`splice(2)`); 0: never.",
+);
+
 fn head_bytes(text: &str) -> Result<usize, String> {
     let bytes = value::size(text)?;
     match usize::try_from(bytes) {
@@ -103,6 +114,8 @@ pub struct Config {
     pub header_filter: HeaderFilter,
     /// Who may enter.
     pub client_address: ClientAddress,
+    /// Who may enter by the reverse listeners.
+    pub reverse_address: ClientAddress,
     /// How a request may name its target.
     pub forms: Forms,
     /// Ports that CONNECT may reach.
@@ -127,10 +140,14 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What differs between targets, their TLS included.
     pub targets: Arc<Targets>,
+    /// Where the reverse listeners lead; never replaced by others, for exchanges and workers know them by number.
+    pub routes: Arc<Routes>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
     /// What is written of exchanges; for each worker, what it was when the worker began.
     pub recording: Arc<Recording>,
+    /// Bodies with at least so many bytes to come go through pipes; `None` is none.
+    pub splice_min: Option<u64>,
     /// Who listens to what is said of single requests; `None` is nobody.
     pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
@@ -149,6 +166,7 @@ impl Config {
             head_max: source.value(&HEAD_BYTES_MAX)?,
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
+            reverse_address: source.value(&REVERSE_ALLOW)?,
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
             users: None,
@@ -161,11 +179,21 @@ impl Config {
             validates: true,
             listeners: vec![Listener::plain(Kind::Forward)],
             targets: Arc::default(),
+            routes: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             recording: Arc::new(Recording::from(source)?),
+            splice_min: source.value(&SPLICE_MIN)?,
             request_log: RequestLog::from(source)?,
             limits,
         })
+    }
+
+    /// Who may enter by the listener of this index.
+    pub fn admits(&self, listener: u8, address: IpAddr) -> bool {
+        match self.listener(listener).kind {
+            Kind::Forward => self.client_address.allows(address),
+            Kind::Reverse => self.reverse_address.allows(address),
+        }
     }
 
     /// The listener of this index.
@@ -229,6 +257,8 @@ pub struct Limits {
     pub exchanges_max: usize,
     /// Large buffers on lease.
     pub large_max: usize,
+    /// Pipes.
+    pub pipes_max: usize,
 }
 
 impl Limits {

@@ -23,6 +23,7 @@
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
 //!           Wanted --Verify--> Verifying --Pass--> Wanted   (a password, off the loop)
 //!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
+//!           Wanted to Handshake --Reroute--> Wanted   (another target of the same route)
 //!           Connecting (CONNECT), Head (an upgrade) --Switch--> Tunnel   (both sides at once)
 //!           any but Body, Done and Tunnel --Refuse--> Done
 //! ```
@@ -30,6 +31,7 @@
 //! The connection closes from any state; that is no transition, the pair is gone.
 
 use crate::access::record::Record;
+use crate::balance::Lead;
 use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
@@ -176,6 +178,8 @@ pub enum UpstreamEvent {
     Switch,
     /// A reused connection failed and the request may be sent again.
     Retry,
+    /// The target could not be reached, and another one is asked.
+    Reroute,
     /// We answer ourselves.
     Refuse,
     /// The exchange is over and another may follow.
@@ -204,13 +208,22 @@ impl UpstreamState {
         matches!(self, Self::Body | Self::Done | Self::Tunnel)
     }
 
+    /// Whether a connection is there that takes the request.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Head | Self::Body | Self::Done)
+    }
+
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;
         match (self, event) {
-            (Self::Absent, E::Ask) | (Self::Head, E::Retry) | (Self::Verifying, E::Pass) => {
-                Some(Self::Wanted)
-            }
+            (Self::Absent, E::Ask)
+            | (Self::Head, E::Retry)
+            | (Self::Verifying, E::Pass)
+            | (
+                Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting | Self::Handshake,
+                E::Reroute,
+            ) => Some(Self::Wanted),
             (Self::Wanted, E::Verify) => Some(Self::Verifying),
             (Self::Wanted, E::Reload) => Some(Self::Reloading),
             (Self::Wanted, E::Resolve) => Some(Self::Resolving),
@@ -249,6 +262,7 @@ impl UpstreamEvent {
         Self::End,
         Self::Switch,
         Self::Retry,
+        Self::Reroute,
         Self::Refuse,
         Self::Renew,
     ];
@@ -330,6 +344,8 @@ pub struct Exchange {
     pub ask: Ask,
     /// Where it goes.
     pub destination: Option<Rc<Destination>>,
+    /// The target of a route that it is with (reverse listeners).
+    pub lead: Option<Lead>,
     /// The outgoing request head.
     pub forward: Option<Lease>,
     /// The outgoing answer head, or our own answer.
@@ -395,6 +411,7 @@ impl Default for Exchange {
             response: Framer::new(Framing::None, false),
             ask: Ask::default(),
             destination: None,
+            lead: None,
             forward: None,
             answer: None,
             link: None,
@@ -531,24 +548,29 @@ Wanted Queue Queued
 Wanted Resolve Resolving
 Wanted Dial Connecting
 Wanted Open Head
+Wanted Reroute Wanted
 Wanted Refuse Done
 Verifying Pass Wanted
 Verifying Refuse Done
 Reloading Refuse Done
 Queued Dial Connecting
 Queued Open Head
+Queued Reroute Wanted
 Queued Refuse Done
 Resolving Queue Queued
 Resolving Dial Connecting
 Resolving Open Head
+Resolving Reroute Wanted
 Resolving Refuse Done
 Connecting Dial Connecting
 Connecting Shake Handshake
 Connecting Open Head
 Connecting Switch Tunnel
+Connecting Reroute Wanted
 Connecting Refuse Done
 Handshake Dial Connecting
 Handshake Open Head
+Handshake Reroute Wanted
 Handshake Refuse Done
 Head Answer Body
 Head Switch Tunnel

@@ -16,6 +16,7 @@ use crate::policy::egress::Egress;
 use crate::policy::groups::GroupNumber;
 use crate::policy::proxy_auth::Login;
 use crate::pool::{Asker, Destination};
+use crate::reverse::{self, Taken};
 use crate::stats::Counter;
 use crate::tunnel;
 use crate::turn::Turn;
@@ -98,8 +99,10 @@ fn judge_head<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
     match judged? {
         None => Ok(false),
         Some((_, verdict)) => {
-            if let Err(what) = verdict {
-                refuse(turn, client, what);
+            match verdict {
+                Ok(Taken::Forwarded) => {}
+                Ok(Taken::Greeted) => answer_ourselves(turn, client, false, reply::greeting),
+                Err(what) => refuse(turn, client, what),
             }
             Ok(true)
         }
@@ -112,7 +115,7 @@ fn take_request<I: Io>(
     turn: &mut Turn<'_, I>,
     client: &mut Client<I::Socket>,
     bytes: &[u8],
-) -> Result<Result<(), What>, What> {
+) -> Result<Result<Taken, What>, What> {
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
     let exchange = &mut client.exchange;
@@ -148,7 +151,10 @@ fn take_request<I: Io>(
         exchange.client_on(ClientEvent::End);
     }
     client.since = turn.now;
-    Ok(forward(turn, client, &request, &form, bytes))
+    Ok(match turn.config.listener(client.listener).kind {
+        Kind::Forward => forward(turn, client, &request, &form, bytes).map(|()| Taken::Forwarded),
+        Kind::Reverse => reverse::forward(turn, client, &request, &form, bytes),
+    })
 }
 
 /// Finds the destination and writes the outgoing head.
@@ -376,6 +382,7 @@ fn answer_ourselves<I: Io>(
     if let Some(inbound) = &mut leg.inbound {
         inbound.discard_passed();
     }
+    turn.pipes.reclaim(&mut leg.pipe);
     exchange.discarded = Some(0);
     exchange.upstream_on(UpstreamEvent::Refuse);
     answer(turn, client, write);

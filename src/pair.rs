@@ -28,6 +28,8 @@ pub struct Client<S> {
     pub scan: HeadScan,
     /// The listener it came through, an index into the configuration's.
     pub listener: u8,
+    /// The host it asked a reverse listener for, in lower case; kept from request to request, for it rarely changes.
+    pub host: Box<[u8]>,
     /// Its address.
     pub address: IpAddr,
     /// Its port.
@@ -65,6 +67,7 @@ impl<S> Client<S> {
             exchange,
             scan: HeadScan::default(),
             listener,
+            host: Box::default(),
             address,
             port: 0,
             group: 0,
@@ -77,6 +80,13 @@ impl<S> Client<S> {
             shaking: false,
             since: now,
             look: Now::NEVER,
+        }
+    }
+
+    /// Notes the host it asks for.
+    pub fn note_host(&mut self, host: &[u8]) {
+        if !self.host.eq_ignore_ascii_case(host) {
+            self.host = host.to_ascii_lowercase().into();
         }
     }
 
@@ -141,7 +151,7 @@ impl<S> Client<S> {
     pub fn has_answer_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.answer.is_some()
             || self.leg.has_unsent()
-            || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
+            || upstream.is_some_and(|upstream| upstream.leg.has_passed())
     }
 
     /// Behind the last answer of a connection TLS says that nothing follows: it belongs to an answer that ends there, so
@@ -171,7 +181,7 @@ impl<S> Client<S> {
     /// Whether something waits to go to the upstream.
     pub fn has_request_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.forward.as_ref().is_some_and(|buf| !buf.passed().is_empty())
-            || !self.leg.passed().is_empty()
+            || self.leg.has_passed()
             || upstream.is_some_and(|upstream| upstream.leg.has_unsent())
     }
 }
@@ -205,4 +215,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 336);
+const _: () = assert!(size_of::<Client<u32>>() <= 384);

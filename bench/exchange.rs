@@ -1,13 +1,21 @@
-//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked|long] [FILE]`
-//! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each. Under callgrind, the
-//! difference of two lengths is the number of instructions. With a FILE, the log goes there, with a drop-in user's
-//! RestTemplate at DEBUG: two lines each.
+//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked|long] [tls12|tls13|FILE]`
+//! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each. With TLS it is on both legs,
+//! and the time of the peers is not counted. Under callgrind, the difference of two lengths is the number of instructions;
+//! with TLS, those of the peers are among them. With a FILE, the log goes there, with a drop-in user's RestTemplate at
+//! DEBUG: two lines each.
 
+#[path = "../tests/pki/mod.rs"]
+#[allow(dead_code)] // each user of the maker needs its own part of it
+mod pki;
+#[path = "../tests/memory/secrets.rs"]
+mod secrets;
 #[path = "../tests/memory/world.rs"]
 mod world;
 
 use apim_proxy::logging::{self, Levels};
 use apim_proxy::setting::Source;
+use rustls::{SupportedProtocolVersion, version};
+use secrets::SecretPair;
 use std::time::Instant;
 use world::{Pair, Script};
 
@@ -31,16 +39,33 @@ fn main() {
         Some(_) => None,
     };
     let (Ok(exchanges), Some(script)) = (exchanges, script) else {
-        eprintln!("usage: exchange [N [get|post|chunked|long [FILE]]]");
+        eprintln!("usage: exchange [N [get|post|chunked|long [tls12|tls13|FILE]]]");
         std::process::exit(2);
     };
-    if let Some(file) = words.next() {
-        let call = [("org.springframework.web.client.RestTemplate", log::LevelFilter::Debug)];
-        logging::start(&Log(file), Levels::new(call)).expect("the file can be opened");
-    }
-    let mut pair = Pair::warm(script);
+    let nanoseconds = match words.next().as_deref() {
+        Some("tls12") => exchange_in_tls(exchanges, script, &version::TLS12),
+        Some("tls13") => exchange_in_tls(exchanges, script, &version::TLS13),
+        file => {
+            if let Some(file) = file {
+                let call = [("org.springframework.web.client.RestTemplate", log::LevelFilter::Debug)];
+                logging::start(&Log(file.to_owned()), Levels::new(call)).expect("the file can be opened");
+            }
+            let mut pair = Pair::warm(script);
+            let spent = time(&mut || (0..exchanges).for_each(|_| pair.exchange()));
+            assert_eq!(pair.dialled(), 1, "every exchange was warm");
+            spent
+        }
+    };
+    println!("{} ns each", nanoseconds / u64::from(exchanges.max(1)));
+}
+
+fn exchange_in_tls(exchanges: u32, script: Script, version: &'static SupportedProtocolVersion) -> u64 {
+    let mut pair = SecretPair::warm(script, version);
+    (0..exchanges).map(|_| pair.exchange(time)).sum()
+}
+
+fn time(work: &mut dyn FnMut()) -> u64 {
     let began = Instant::now();
-    (0..exchanges).for_each(|_| pair.exchange());
-    assert_eq!(pair.dialled(), 1, "every exchange was warm");
-    println!("{} ns each", began.elapsed().as_nanos() / u128::from(exchanges.max(1)));
+    work();
+    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -218,6 +218,7 @@ fn final_answer<I: Io>(
         || until_close
         || unchunk
         || early
+        || client.leg.is_aging()
         || turn.config.requests_max.is_some_and(|max| client.requests >= max);
     let connection = match (close, exchange.ask.version10) {
         (true, _) => ConnectionField::Close,

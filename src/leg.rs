@@ -409,6 +409,11 @@ impl<S> Leg<S> {
         io.finish(&mut self.socket);
     }
 
+    /// Whether no further exchange should begin on it: its TLS has used up half of its only key.
+    pub fn is_aging(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.session.is_aging())
+    }
+
     /// Whether the connection can carry nothing more in either direction.
     pub fn is_over(&self) -> bool {
         self.failed || self.broken || self.ended

@@ -124,21 +124,7 @@ impl Secure {
         if wanted > PLAIN_MAX && self.sealed.out.is_none() {
             self.sealed.out = bufs.lease_large();
         }
-        let sealed = if first.is_empty() || second.is_empty() {
-            let plain = if first.is_empty() { second } else { first };
-            self.session.seal(plain, &mut self.sealed, bufs)
-        } else {
-            // A head and the beginning of its body share a record.
-            let mut joined = bufs.lease();
-            let room = joined.free_mut();
-            let len = wanted.min(PLAIN_MAX);
-            let head = first.len().min(len);
-            room[..head].copy_from_slice(&first[..head]);
-            room[head..len].copy_from_slice(&second[..len - head]);
-            let sealed = self.session.seal(&room[..len], &mut self.sealed, bufs);
-            bufs.give_back(joined);
-            sealed
-        };
+        let sealed = self.session.seal([first, second], &mut self.sealed, bufs);
         self.tidy(bufs);
         sealed
     }

@@ -129,6 +129,7 @@ impl<I: Io> Worker<I> {
             && !self.draining
             && !self.pool.is_retired(upstream.origin)
             && upstream.expires > self.now
+            && !upstream.leg.is_aging()
             && pump::is_silent(&mut self.io, &mut self.bufs, &mut upstream.leg);
         if !keep {
             self.drop_upstream(link);

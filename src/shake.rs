@@ -93,6 +93,9 @@ impl<I: Io> Worker<I> {
         }
         self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
         client.enter_group(&self.config.egress.groups);
+        if let Some(secure) = &mut client.leg.secure {
+            secure.session.forget_certificates();
+        }
         client.exchange.client_on(ClientEvent::Secure);
         client.since = self.now;
         self.bufs.end_handshake();
@@ -170,7 +173,7 @@ impl<I: Io> Worker<I> {
     fn open_upstream(&mut self, key: Key, link: Key) {
         let Some(client) = self.clients.at_mut(key) else { return };
         let Some(upstream) = self.upstreams.at_mut(link) else { return };
-        let Some(secure) = &upstream.leg.secure else { return };
+        let Some(secure) = &mut upstream.leg.secure else { return };
         let resumed = secure.session.is_resumed();
         let destination = client.exchange.destination.as_ref();
         let tls = destination.and_then(|destination| Some((destination, destination.profile.tls.as_ref()?)));
@@ -198,6 +201,7 @@ impl<I: Io> Worker<I> {
             }
             upstream.tls = Some(Box::new(tls));
         }
+        secure.session.forget_certificates();
         upstream.shaking = false;
         let origin = upstream.origin;
         client.exchange.dial = None;

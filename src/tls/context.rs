@@ -54,6 +54,8 @@ impl Inbound {
         config.ignore_client_order = true;
         config.ticketer = Ticketer::new().map_err(|error| format!("no ticket keys can be made: {error}"))?;
         config.session_storage = ServerSessionMemoryCache::new(SERVER_SESSIONS);
+        // Sessions take their keys out of rustls when the handshake is over.
+        config.enable_secret_extraction = true;
         Ok(Self { config: Arc::new(config), clients })
     }
 
@@ -113,6 +115,7 @@ impl Outbound {
         };
         let sessions = Arc::new(ClientSessionMemoryCache::new(TICKETS_PER_ORIGIN * origins));
         config.resumption = Resumption::store(Arc::clone(&sessions) as _);
+        config.enable_secret_extraction = true;
         Ok(Self { config: Arc::new(config), verifier, sessions })
     }
 

@@ -30,6 +30,7 @@ mod tls_causes;
 mod tls_clients;
 mod tls_faults;
 mod tls_identities;
+mod tls_keys;
 mod tls_listener;
 mod tls_origins;
 mod tls_records;

@@ -1,5 +1,5 @@
 //! Records that no library would send, before there are keys: the listener says what is wrong, closes, and serves
-//! the next. TLS itself is rustls's business; that its verdict reaches the peer, and nothing else breaks, is ours.
+//! the next. The handshake is rustls's business; that its verdict reaches the peer, and nothing else breaks, is ours.
 
 use crate::process::{PATIENCE, Proxy};
 use crate::tls::{ASK, TOLD, World, s_client};

@@ -3,8 +3,8 @@
 use crate::process::{PATIENCE, Proxy, until};
 use crate::tls::{TOLD, World};
 use crate::tls_records::{
-    ALERT, BAD_RECORD_MAC, DATA, DECODE_ERROR, HANDSHAKE, ILLEGAL_PARAMETER, RECORD_OVERFLOW, SILENCE, STAY,
-    UNEXPECTED_MESSAGE, hello, served, serves_on,
+    ALERT, BAD_RECORD_MAC, DATA, HANDSHAKE, ILLEGAL_PARAMETER, RECORD_OVERFLOW, STAY, UNEXPECTED_MESSAGE,
+    hello, served, serves_on,
 };
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustls::ConnectionTrafficSecrets;
@@ -73,9 +73,9 @@ fn what_comes_sealed_is_judged_as_well() {
     let sealed = |inner: &'static [u8]| -> Words<'_> { Box::new(move |keys| keys.seal(inner)) };
     let cases: [(&str, Words<'_>, Option<u8>); 8] = [
         ("too much in a record", Box::new(|keys| keys.seal(&too_large)), RECORD_OVERFLOW),
-        ("nothing but padding", sealed(&[0; 50]), SILENCE),
-        ("no content type", sealed(b"x\x63"), DECODE_ERROR),
-        ("an empty alert", sealed(&[ALERT]), DECODE_ERROR),
+        ("nothing but padding", sealed(&[0; 50]), UNEXPECTED_MESSAGE),
+        ("no content type", sealed(b"x\x63"), UNEXPECTED_MESSAGE),
+        ("an empty alert", sealed(&[ALERT]), UNEXPECTED_MESSAGE),
         (
             "a second hello",
             Box::new(|keys| keys.seal(&[&hello[5..], &[HANDSHAKE]].concat())),
@@ -85,7 +85,7 @@ fn what_comes_sealed_is_judged_as_well() {
         (
             "data between two parts of a message",
             Box::new(|keys| [keys.seal(&[24, 0, 0, HANDSHAKE]), keys.seal(b"x\x17")].concat()),
-            SILENCE,
+            UNEXPECTED_MESSAGE,
         ),
         (
             "a changed byte",
@@ -158,6 +158,7 @@ fn records_without_content_keep_no_connection_open() {
     let (mut tx, mut rx, mut stream) = keys(&world, &proxy);
     let many: Vec<u8> = (0..33).flat_map(|_| tx.seal(&[DATA])).collect();
     stream.write_all(&many).expect("the listener reads");
+    assert_eq!(rx.open(&mut stream), Some(vec![2, 10, ALERT]), "unexpected_message");
     assert_eq!(rx.open(&mut stream), None);
     until("it is in the log", || proxy.log().contains("client_tls_failed: ").then_some(()));
     // One now and then is no reason to wait longer for a request.

@@ -30,12 +30,14 @@ pub struct SecretPair {
 
 fn server(pki: &Pki, root: &Issued, host: &str, version: &'static SupportedProtocolVersion) -> ServerConfig {
     let leaf = pki.issue(root, &Order::server(host));
-    ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[version])
         .expect("a version")
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der()], leaf.private_key())
-        .expect("a certificate")
+        .expect("a certificate");
+    config.enable_secret_extraction = true;
+    config
 }
 
 /// Hands what the worker sent to a peer's TLS, and takes what that has to say; returns the plain bytes.

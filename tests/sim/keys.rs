@@ -119,6 +119,7 @@ impl Keys {
         };
         let (chain, key) = shown.chain();
         let mut config = builder.with_single_cert(chain, key).expect("a certificate and its key");
+        config.enable_secret_extraction = true;
         if tickets {
             config.ticketer = aws_lc_rs::Ticketer::new().expect("a ticketer");
         }
@@ -148,6 +149,7 @@ impl Keys {
             None => builder.with_no_client_auth(),
         };
         config.resumption = Resumption::in_memory_sessions(64);
+        config.enable_secret_extraction = true;
         config
     }
 }

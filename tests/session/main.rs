@@ -1,7 +1,9 @@
 //! The TLS session on bytes alone, against rustls's buffered connections: both roles, both versions, any segmentation,
 //! and what hostile peers do to records.
 
-#[path = "pki/mod.rs"]
+mod crafted;
+mod keys;
+#[path = "../pki/mod.rs"]
 #[allow(dead_code)] // each user of the maker needs its own part of it
 mod pki;
 
@@ -12,17 +14,25 @@ use apim_proxy::tls::suites;
 use pki::{KeyKind, Order, Pki};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
-use rustls::{SupportedProtocolVersion, version};
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
+type Configs = (Arc<ClientConfig>, Arc<ServerConfig>);
+
 /// What a peer is configured with; `fragment` is the longest record it makes.
-fn configs(
+fn configs(versions: &[&'static SupportedProtocolVersion], fragment: Option<usize>) -> Configs {
+    configs_of(&[], versions, fragment)
+}
+
+/// The same with a choice of suites; none: all of them.
+fn configs_of(
+    suites: &[SupportedCipherSuite],
     versions: &[&'static SupportedProtocolVersion],
     fragment: Option<usize>,
-) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+) -> Configs {
     type Made = (CertificateDer<'static>, CertificateDer<'static>, PrivateKeyDer<'static>);
     static MADE: OnceLock<Made> = OnceLock::new();
     let (root, leaf, key) = MADE.get_or_init(|| {
@@ -31,7 +41,7 @@ fn configs(
         let leaf = pki.issue(&root, &Order::server("a.test").key(KeyKind::P256));
         (root.der(), leaf.der(), leaf.private_key())
     });
-    let provider = suites::provider(&[], false);
+    let provider = suites::provider(suites, false);
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).expect("the root is sound");
     let client = ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -41,6 +51,7 @@ fn configs(
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.max_fragment_size = fragment;
+    client.enable_secret_extraction = true;
     let server = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions);
     let mut server = server
         .expect("a version")
@@ -48,6 +59,7 @@ fn configs(
         .with_single_cert(vec![leaf.clone()], key.clone_key())
         .expect("certificate and key belong together");
     server.max_fragment_size = fragment;
+    server.enable_secret_extraction = true;
     (Arc::new(client), Arc::new(server))
 }
 
@@ -65,7 +77,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(we_are_client: bool, configs: &(Arc<ClientConfig>, Arc<ServerConfig>), step: usize) -> Self {
+    fn new(we_are_client: bool, configs: &Configs, step: usize) -> Self {
         let name = ServerName::try_from("a.test").expect("a name");
         let (ours, peer) = if we_are_client {
             let peer = ServerConnection::new(Arc::clone(&configs.1)).expect("a server");
@@ -167,7 +179,7 @@ impl Pair {
     fn say(&mut self, plain: &[u8]) -> Vec<u8> {
         let (mut at, mut read) = (0, Vec::new());
         while at < plain.len() {
-            at += self.ours.seal(&plain[at..], &mut self.sealed, &mut self.bufs).expect("it is open");
+            at += self.ours.seal([&plain[at..], &[]], &mut self.sealed, &mut self.bufs).expect("it is open");
             read.extend(self.peer_hears().expect("the peer agrees"));
         }
         read
@@ -272,7 +284,10 @@ fn damaged_and_overlong_records_end_the_connection_with_an_alert() {
         }
         assert!(pair.hear(&overlong).is_err());
         let said = pair.sealed.out.as_ref().map(|out| out.len());
-        assert!(pair.ours.seal(b"x", &mut pair.sealed, &mut pair.bufs).is_err(), "nothing follows an alert");
+        assert!(
+            pair.ours.seal([b"x", &[]], &mut pair.sealed, &mut pair.bufs).is_err(),
+            "nothing follows an alert"
+        );
         assert_eq!(pair.sealed.out.as_ref().map(|out| out.len()), said);
         assert!(matches!(pair.peer_hears(), Err(rustls::Error::AlertReceived(_))));
     });
@@ -361,7 +376,7 @@ fn no_bytes_of_a_peer_panic() {
                 fine = fine && pair.hear(&bytes).is_ok();
                 if fine && pair.ours.is_secure() {
                     // It may be closed by the peer's own word.
-                    let _ = pair.ours.seal(b"words", &mut pair.sealed, &mut pair.bufs);
+                    let _ = pair.ours.seal([b"words", &[]], &mut pair.sealed, &mut pair.bufs);
                 }
                 if !fine {
                     break;

@@ -1,6 +1,7 @@
 //! What the worker needs to know of the configuration: typed, immutable, swapped whole at a turn boundary.
 
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
+use crate::crowd::{CONNECTIONS_MAX, Crowd};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress};
 use crate::policy::egress::Egress;
@@ -8,7 +9,9 @@ use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
+use crate::policy::subject_rule::{ALLOW_SUBJECTS, SubjectRules};
 use crate::policy::targets::Targets;
+use crate::policy::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
@@ -58,6 +61,15 @@ pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
      that a target that restarts does not take all the CPU.",
 );
 
+/// Whether the forward listener's peers speak the PROXY protocol.
+pub const PROXY_PROTOCOL: Setting<bool> = Setting::new(
+    "proxy.protocol",
+    "off",
+    value::boolean,
+    "Whether connections to the forward listener begin with a PROXY protocol header (version 1 or 2) that tells the client's \
+     address; one without it is closed. With proxy.ip.trusted-proxies set, only those may connect.",
+);
+
 fn head_bytes(text: &str) -> Result<usize, String> {
     let bytes = value::size(text)?;
     match usize::try_from(bytes) {
@@ -100,6 +112,12 @@ pub struct Config {
     pub header_filter: HeaderFilter,
     /// Who may enter.
     pub client_address: ClientAddress,
+    /// Whose word on a client's address is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Whose certificate may enter; `None`: any that the handshake accepts.
+    pub client_subjects: Option<SubjectRules>,
+    /// The connections of each client, where they are limited.
+    pub crowd: Option<Arc<Crowd>>,
     /// How a request may name its target.
     pub forms: Forms,
     /// Ports that CONNECT may reach.
@@ -142,6 +160,9 @@ impl Config {
             head_max: source.value(&HEAD_BYTES_MAX)?,
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
+            trusted_proxies: source.value(&TRUSTED_PROXIES)?,
+            client_subjects: source.value(&ALLOW_SUBJECTS)?,
+            crowd: source.value(&CONNECTIONS_MAX)?.map(Crowd::new),
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
             users: None,
@@ -152,7 +173,10 @@ impl Config {
             requests_max: source.value(&REQUESTS_MAX)?,
             https_only: source.value(&HTTPS_ONLY)?,
             validates: true,
-            listeners: vec![Listener::plain(Kind::Forward)],
+            listeners: vec![Listener {
+                proxy_protocol: source.value(&PROXY_PROTOCOL)?,
+                ..Listener::plain(Kind::Forward)
+            }],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             limits,

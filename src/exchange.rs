@@ -1,7 +1,8 @@
 //! One exchange: a request and its answer, and every state change of both sides.
 //!
 //! ```text
-//! client    Handshake --Secure--> Idle   (only where the listener speaks TLS)
+//! client    Preface --Greet--> Handshake --Secure--> Idle   (only where the listener speaks the PROXY protocol, TLS)
+//!           Preface --Announce--> Idle
 //!
 //!           Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
 //!                            |                 |             |
@@ -45,6 +46,8 @@ use std::sync::Arc;
 /// Where the client's side of an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
+    /// Its PROXY protocol header is arriving.
+    Preface,
     /// Its TLS handshake is under way.
     Handshake,
     /// Between requests.
@@ -64,6 +67,10 @@ pub enum ClientState {
 /// What happens to the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
+    /// The PROXY protocol header is complete, and TLS follows.
+    Greet,
+    /// It is complete, and requests follow.
+    Announce,
     /// The TLS handshake is complete.
     Secure,
     /// The first byte of a request arrived.
@@ -84,8 +91,16 @@ pub enum ClientEvent {
 
 impl ClientState {
     /// Every state.
-    pub const ALL: &[Self] =
-        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering, Self::Tunnel];
+    pub const ALL: &[Self] = &[
+        Self::Preface,
+        Self::Handshake,
+        Self::Idle,
+        Self::Head,
+        Self::Body,
+        Self::Done,
+        Self::Lingering,
+        Self::Tunnel,
+    ];
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
@@ -94,7 +109,10 @@ impl ClientState {
             (Self::Idle, E::Begin) => Some(Self::Head),
             (Self::Head, E::Request) => Some(Self::Body),
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
-            (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => Some(Self::Idle),
+            (Self::Preface, E::Greet) => Some(Self::Handshake),
+            (Self::Preface, E::Announce) | (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => {
+                Some(Self::Idle)
+            }
             (Self::Done, E::Linger) => Some(Self::Lingering),
             (Self::Done, E::Switch) => Some(Self::Tunnel),
             _ => None,
@@ -105,6 +123,8 @@ impl ClientState {
 impl ClientEvent {
     /// Every event.
     pub const ALL: &[Self] = &[
+        Self::Greet,
+        Self::Announce,
         Self::Secure,
         Self::Begin,
         Self::Request,
@@ -445,6 +465,11 @@ impl Exchange {
             .unwrap_or_else(|| unreachable!("{event:?} cannot happen to an upstream in {:?}", self.upstream));
     }
 
+    /// An exchange that waits for the PROXY protocol header.
+    pub fn behind_preface() -> Self {
+        Self { client: ClientState::Preface, ..Self::default() }
+    }
+
     /// An exchange that waits for the client's TLS handshake.
     pub fn behind_handshake() -> Self {
         Self { client: ClientState::Handshake, ..Self::default() }
@@ -499,6 +524,8 @@ mod tests {
     #[test]
     fn the_client_table_is_the_drawing() {
         let golden = "\
+Preface Greet Handshake
+Preface Announce Idle
 Handshake Secure Idle
 Idle Begin Head
 Head Request Body

@@ -113,6 +113,18 @@ fn take_request<I: Io>(
 ) -> Result<Result<(), What>, What> {
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
+    if let Some(proxy) = &client.relayed {
+        let told = turn.config.trusted_proxies.client(**proxy, request.headers);
+        match told {
+            Some(address) if address == client.address && client.requests > 0 => {}
+            Some(address) => client.admit(address, turn.config),
+            // Nobody knows whose request it is.
+            None => client.denied = true,
+        }
+        if client.denied {
+            return Err(What::ClientDenied);
+        }
+    }
     let exchange = &mut client.exchange;
     // Faults from here on are answered as the request asks.
     exchange.ask = Ask {

@@ -22,12 +22,14 @@ pub mod timer;
 pub mod value;
 
 pub mod http;
+pub mod preface;
 pub mod tls;
 
 pub mod policy;
 
 pub mod admission;
 pub mod answer;
+pub mod crowd;
 pub mod deadline;
 pub mod decisions;
 pub mod dial;

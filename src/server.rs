@@ -8,7 +8,7 @@ pub mod verifier;
 
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
-use crate::engine::{Config, Kind, Listener};
+use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL};
 use crate::listener;
 use crate::logging::Lines;
 use crate::permits::Permits;
@@ -113,6 +113,7 @@ impl Server {
         let config = Arc::new(Config {
             listeners: vec![Listener {
                 inbound: credentials.inbound.clone(),
+                proxy_protocol: source.value(&PROXY_PROTOCOL)?,
                 ..Listener::plain(Kind::Forward)
             }],
             targets: Arc::clone(&credentials.targets),

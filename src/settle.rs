@@ -90,7 +90,7 @@ impl<I: Io> Worker<I> {
         exchange.permit = None;
         exchange.dial = None;
         let destination = exchange.destination.take();
-        let quiet = exchange.client() == ClientState::Handshake
+        let quiet = matches!(exchange.client(), ClientState::Preface | ClientState::Handshake)
             && exchange.fault.is_some()
             && !self.told.may_tell(self.now);
         if let Some(what) = exchange.fault.filter(|_| !quiet) {

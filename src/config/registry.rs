@@ -10,7 +10,7 @@ use crate::config::spring::Names;
 use crate::credentials::{settings as tls, targets};
 use crate::policy::egress;
 use crate::setting::{AnySetting, Standing};
-use crate::{engine, listener, logging as log, permits, policy, resolve, server, wait};
+use crate::{crowd, engine, listener, logging as log, permits, policy, resolve, server, wait};
 
 /// A heading and its settings.
 pub struct Group {
@@ -78,6 +78,11 @@ const POLICY: &[&dyn AnySetting] = &[
     &policy::proxy_auth::AUTH_FILE,
     &wait::VERIFY,
     &policy::client_address::ALLOW,
+    &policy::trusted_proxies::TRUSTED_PROXIES,
+    &engine::PROXY_PROTOCOL,
+    &wait::PREFACE,
+    &policy::subject_rule::ALLOW_SUBJECTS,
+    &crowd::CONNECTIONS_MAX,
     &policy::header_filter::HEADER_FILTER,
     &policy::reload_clients::RELOAD_ALLOW,
     &wait::RELOAD,

@@ -1,7 +1,7 @@
 //! Who is let in: a client that has connected becomes one of the worker's, or is told that it may not enter or that there
 //! is no room. What the PROXY protocol tells of it comes first, where the listener speaks that.
 
-use crate::exchange::{ClientEvent, Exchange};
+use crate::exchange::{ClientEvent, ClientState, Exchange};
 use crate::fault::What;
 use crate::io::{Io, Moved};
 use crate::key::{Key, Side};
@@ -59,7 +59,7 @@ impl<I: Io> Worker<I> {
         client.place = place.flatten();
         if door.proxy_protocol {
             client.preface = Some(Box::default());
-            client.exchange = Exchange::behind_preface();
+            client.exchange = Exchange::behind(ClientState::Preface);
         } else {
             client.arrive(address, &config);
         }

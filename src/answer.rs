@@ -59,6 +59,9 @@ fn judge_body<I: Io>(
             exchange.fault = Some(What::BadResponse);
             return true;
         };
+        if let Some(log) = &turn.config.request_log {
+            log.received(exchange.link, &buf.pending()[..judged.kept]);
+        }
         moved = judged.taken > 0;
         buf.judged(judged.taken, judged.kept);
         leg.tidy(turn.bufs);
@@ -121,6 +124,9 @@ fn judge_head<I: Io>(
     };
     if !accepted {
         return Ok(false);
+    }
+    if let Some(log) = &turn.config.request_log {
+        log.answer(client.exchange.link, &response, &buf.pending()[..len]);
     }
     let lifetime = response.fields.keep_alive_timeout;
     buf.judged(len, 0);

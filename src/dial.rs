@@ -235,6 +235,9 @@ impl<I: Io> Worker<I> {
             };
             match self.io.connect(target, link) {
                 Ok(socket) => {
+                    if let Some(log) = &self.config.request_log {
+                        log.connection(link, format_args!("Connecting to {} at {target}", destination.route));
+                    }
                     let leg = Leg::new(socket, secure);
                     self.dialling(key, &destination, leg, address, reported);
                     return;
@@ -333,6 +336,9 @@ impl<I: Io> Worker<I> {
             Ok(false) => {}
             Ok(true) => {
                 upstream.leg.ready.writable = true;
+                if let Some(log) = &self.config.request_log {
+                    log.connection(link, format_args!("Connection established"));
+                }
                 self.stats.time(Latency::Connect, self.now.micros_since(upstream.since));
                 let Some(client) = self.clients.at_mut(key) else { return };
                 client.since = self.now;
@@ -355,10 +361,11 @@ impl<I: Io> Worker<I> {
     pub(crate) fn give_up_address(&mut self, key: Key, what: What) {
         self.stats.count(Counter::DialFailed);
         let Some(client) = self.clients.at_mut(key) else { return };
-        let Some(mut upstream) = client.exchange.link.take().and_then(|link| self.upstreams.remove(link))
-        else {
-            return;
-        };
+        let Some(link) = client.exchange.link.take() else { return };
+        let Some(mut upstream) = self.upstreams.remove(link) else { return };
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection failed: {}", what.code()));
+        }
         upstream.leg.empty(&mut self.bufs);
         if upstream.shaking {
             self.pool.end_handshake(upstream.origin);

@@ -12,6 +12,7 @@ use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::subject_rule::{ALLOW_SUBJECTS, SubjectRules};
 use crate::policy::targets::Targets;
 use crate::policy::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
+use crate::request_log::RequestLog;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
@@ -144,6 +145,8 @@ pub struct Config {
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// Who listens to what is said of single requests; `None` is nobody.
+    pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
     pub limits: Limits,
 }
@@ -179,6 +182,7 @@ impl Config {
             }],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            request_log: RequestLog::from(source)?,
             limits,
         })
     }

@@ -39,6 +39,7 @@ use crate::key::Key;
 use crate::permits::Permit;
 use crate::policy::proxy_auth::Login;
 use crate::pool::Destination;
+use crate::request_log::Heard;
 use crate::time::Now;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -396,6 +397,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// For the legacy's line about the request.
+    pub heard: Option<Box<Heard>>,
     /// What went through, once it is a tunnel.
     pub tunnel: Option<Box<Tunnel>>,
 }
@@ -433,6 +436,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            heard: None,
             tunnel: None,
         }
     }
@@ -465,14 +469,9 @@ impl Exchange {
             .unwrap_or_else(|| unreachable!("{event:?} cannot happen to an upstream in {:?}", self.upstream));
     }
 
-    /// An exchange that waits for the PROXY protocol header.
-    pub fn behind_preface() -> Self {
-        Self { client: ClientState::Preface, ..Self::default() }
-    }
-
-    /// An exchange that waits for the client's TLS handshake.
-    pub fn behind_handshake() -> Self {
-        Self { client: ClientState::Handshake, ..Self::default() }
+    /// An exchange before which something else has to come: the PROXY protocol header, the client's TLS handshake.
+    pub fn behind(client: ClientState) -> Self {
+        Self { client, ..Self::default() }
     }
 
     /// Starts anew on the same connection; only a finished exchange can.

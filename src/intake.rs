@@ -143,6 +143,9 @@ fn take_request<I: Io>(
         return Err(What::BadFraming);
     }
     let form = target::form(request.method, request.target)?;
+    if let Some(log) = &turn.config.request_log {
+        exchange.heard = log.hear(&request, &body, client.address);
+    }
     client.requests = client.requests.saturating_add(1);
     turn.stats.count(Counter::Requests);
     exchange.asked = turn.now;
@@ -210,6 +213,9 @@ fn forward<I: Io>(
         return Err(What::Overloaded);
     };
     out.written(n);
+    if let Some(log) = &turn.config.request_log {
+        log.call(request, target, form);
+    }
     // What an origin makes of a switch asked for twice is anybody's guess.
     exchange.ask.idempotent &= !upgrade;
     exchange.ask.upgrade = upgrade;
@@ -279,6 +285,9 @@ fn judge_body<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
     let mut moved = false;
     if let Some(buf) = leg.inbound.as_mut().filter(|buf| !buf.pending().is_empty()) {
         let judged = exchange.request.judge(buf.pending_mut())?;
+        if let (Some(log), Some(heard)) = (&turn.config.request_log, &mut exchange.heard) {
+            log.hear_body(heard, &buf.pending()[..judged.taken]);
+        }
         moved = judged.taken > 0;
         buf.judged(judged.taken, judged.kept);
         if let Some(discarded) = &mut exchange.discarded {

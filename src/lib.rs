@@ -27,6 +27,7 @@ pub mod tls;
 
 pub mod policy;
 
+pub mod access;
 pub mod admission;
 pub mod answer;
 pub mod crowd;
@@ -45,6 +46,7 @@ pub mod permits;
 pub mod pool;
 pub mod pump;
 pub mod reload;
+pub mod request_log;
 pub mod secure;
 pub mod settle;
 pub mod shake;

@@ -4,7 +4,7 @@
 //! 2026-01-31T09:00:00.123+09:00 [INFO ] (worker-0) apim_proxy::server: message
 //! ```
 //! A log call formats its line and hands it over; it never waits for a disk. With `logging.pattern.*` the line is
-//! made by [`pattern`], and simplelog, its own columns switched off, only writes it. Peer bytes cannot forge a line:
+//! made by `pattern`, and simplelog, its own columns switched off, only writes it. Peer bytes cannot forge a line:
 //! control bytes are replaced and continuation lines indented. Lines of transactions do not come this way, but their
 //! files are kept by the same code ([`open`]).
 //!

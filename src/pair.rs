@@ -63,7 +63,8 @@ pub struct Client<S> {
 impl<S> Client<S> {
     /// A client that has just been accepted; with `secure`, its TLS handshake comes first.
     pub fn new(socket: S, secure: Option<Box<Secure>>, listener: u8, address: IpAddr, now: Now) -> Self {
-        let exchange = if secure.is_some() { Exchange::behind_handshake() } else { Exchange::default() };
+        let exchange =
+            if secure.is_some() { Exchange::behind(ClientState::Handshake) } else { Exchange::default() };
         let mut leg = Leg::new(socket, secure);
         leg.ready.writable = true;
         Self {
@@ -229,4 +230,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 352);
+const _: () = assert!(size_of::<Client<u32>>() <= 360);

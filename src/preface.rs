@@ -203,14 +203,14 @@ mod tests {
     fn headers_are_read_to_their_end_and_not_further() {
         let client = |text: &str| Told::Client(text.parse().expect("an address"));
         let v4 = [203, 0, 113, 9, 192, 0, 2, 1, 1, 2, 3, 4];
-        let long: String = "x".repeat(107 - 15);
+        let long: String = "x".repeat(107 - 16);
         for (header, told) in [
             (b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443\r\n".to_vec(), client("203.0.113.9")),
             (b"PROXY TCP4 1.1.1.1 2.2.2.2 0 65535\r\n".to_vec(), client("1.1.1.1")),
             (b"PROXY TCP6 2001:db8::9 ::1 51234 443\r\n".to_vec(), client("2001:db8::9")),
             (b"PROXY TCP6 ::ffff:1.2.3.4 ::1 1 2\r\n".to_vec(), client("1.2.3.4")),
             (b"PROXY UNKNOWN\r\n".to_vec(), Told::Peer),
-            (format!("PROXY UNKNOWN{long}\r\n").into_bytes(), Told::Peer),
+            (format!("PROXY UNKNOWN {long}\r\n").into_bytes(), Told::Peer),
             (b"PROXY UNKNOWN ffff:f:f:f:f:f:f:f ffff:f:f:f:f:f:f:f 65535 65535\r\n".to_vec(), Told::Peer),
             (v2(0x21, 0x11, &v4), client("203.0.113.9")),
             (v2(0x21, 0x11, &[&v4[..], &[4, 0, 1, 0]].concat()), client("203.0.113.9")),

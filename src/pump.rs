@@ -190,6 +190,13 @@ fn send_request<I: Io>(
         return moved || upstream.leg.broken;
     }
     turn.stats.add(Counter::BytesToUpstreams, n);
+    if let Some(log) = &turn.config.request_log {
+        log.sent(
+            exchange.link,
+            (!exchange.sent).then_some(head),
+            &leg.passed()[..n.saturating_sub(head_len)],
+        );
+    }
     exchange.sent = true;
     if let Some(forward) = &mut exchange.forward {
         forward.sent(n.min(head_len));

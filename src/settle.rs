@@ -89,6 +89,9 @@ impl<I: Io> Worker<I> {
         }
         exchange.permit = None;
         exchange.dial = None;
+        if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
+            log.tell(&heard);
+        }
         let destination = exchange.destination.take();
         let quiet = matches!(exchange.client(), ClientState::Preface | ClientState::Handshake)
             && exchange.fault.is_some()
@@ -120,6 +123,9 @@ impl<I: Io> Worker<I> {
         if !keep {
             self.drop_upstream(link);
             return;
+        }
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection can be kept alive"));
         }
         upstream.client = None;
         upstream.since = self.now;
@@ -268,5 +274,8 @@ impl<I: Io> Worker<I> {
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;
         self.stats.count(Counter::Reused);
+        if let Some(log) = &self.config.request_log {
+            log.connection(link, format_args!("Connection leased"));
+        }
     }
 }

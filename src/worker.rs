@@ -407,6 +407,12 @@ impl<I: Io> Worker<I> {
             if let Some(link) = exchange.link {
                 let upstream = self.upstreams.at(link).expect("a link leads somewhere");
                 assert_eq!(upstream.client, Some(key), "a pair agrees on who serves whom");
+                let held = held + upstream.leg.leases();
+                let is_tunnel = exchange.client() == ClientState::Tunnel;
+                assert!(
+                    !is_tunnel || client.admitted == (held > 0),
+                    "{key:?} holds what it holds buffers for"
+                );
             }
             assert!(
                 exchange.client() != ClientState::Idle || exchange.upstream() == UpstreamState::Absent,

@@ -24,6 +24,7 @@ mod sim {
     pub mod shell;
     pub mod story;
     pub mod tls;
+    pub mod tunnels;
     pub mod world;
 }
 
@@ -289,4 +290,20 @@ regressions! {
     half_a_record_behind_a_stray_line_is_kept: 61 831;
     who_gave_up_waiting_for_a_handshake_is_not_woken: 6799;
     an_alert_to_an_offered_session_is_a_first_word: 462 2414;
+}
+
+/// Tunnels of the default sweep.
+const TUNNEL_SEEDS: u64 = 400;
+
+/// `SIM_TUNNEL=n` plays one seed; `SIM_TUNNELS=n` sweeps more.
+#[test]
+fn tunnels_carry_bytes_and_ends() {
+    if let Some(seed) = number("SIM_TUNNEL") {
+        sim::tunnels::play(seed, true);
+        return;
+    }
+    let seeds = number("SIM_TUNNELS").unwrap_or(TUNNEL_SEEDS);
+    let play = |seed: &u64| std::panic::catch_unwind(|| sim::tunnels::play(*seed, false)).is_err();
+    let failed: Vec<u64> = (0..seeds).filter(play).take(FAILURES_MAX as usize).collect();
+    assert!(failed.is_empty(), "SIM_TUNNEL=n cargo test --test sim tunnels plays each: {failed:?}");
 }

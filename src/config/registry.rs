@@ -10,7 +10,9 @@ use crate::config::spring::Names;
 use crate::credentials::{settings as tls, targets};
 use crate::policy::egress;
 use crate::setting::{AnySetting, Standing};
-use crate::{crowd, engine, listener, logging as log, permits, policy, resolve, server, wait};
+use crate::{
+    access, crowd, engine, listener, logging as log, permits, policy, request_log, resolve, server, wait,
+};
 
 /// A heading and its settings.
 pub struct Group {
@@ -30,7 +32,7 @@ pub static GROUPS: &[Group] = &[
         lists: &[POLICY, egress::ALL, GROUPS_OF_CLIENTS, egress::OF_GROUPS, proxy::ALL],
     },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
-    Group { title: "Logging", lists: &[log::settings::ALL, logging::ALL] },
+    Group { title: "Logging", lists: &[log::settings::ALL, access::ALL, request_log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
 

@@ -5,17 +5,15 @@
 use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
-use crate::logging::settings::LEVEL;
 use crate::policy::egress::Egress;
 use crate::policy::groups::SUBJECTS;
 use crate::policy::subject_rule::ALLOW_SUBJECTS;
 use crate::policy::trusted_proxies::TRUSTED_PROXIES;
 use crate::setting::Source as _;
 use crate::value::ClientAuth;
-use log::LevelFilter;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 5] = [implied_tls, client_address, client_subjects, egress, request_lines];
+const RULES: [fn(&mut Effective); 4] = [implied_tls, client_address, client_subjects, egress];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -82,20 +80,5 @@ fn egress(effective: &mut Effective) {
         && effective.entry(&key).is_none_or(|entry| entry.setting.check(&entry.text).is_ok())
     {
         effective.complain(Level::Error, &key, what);
-    }
-}
-
-/// Loggers of the legacy that wrote a line for each request.
-fn request_lines(effective: &mut Effective) {
-    const LOGGERS: [&str; 4] =
-        ["web.client.RestTemplate", "org.apache.http", "httpclient.wire", "CommonsRequestLoggingFilter"];
-    let loud = effective.members(&LEVEL).filter(|(key, level)| {
-        LOGGERS.iter().any(|logger| key.contains(logger))
-            && level.as_ref().is_ok_and(|level| *level >= LevelFilter::Debug)
-    });
-    let loud: Vec<String> = loud.map(|(key, _)| key.to_owned()).collect();
-    for key in loud {
-        let what = "is accepted; the lines of this logger come in a later version";
-        effective.complain(Level::Note, &key, what.to_owned());
     }
 }

@@ -131,8 +131,9 @@ fn encode(from: &Path, to: &Path) -> io::Result<u64> {
 fn surplus(files: &[Rolled], history: History, period: i64, gzip: bool) -> Vec<PathBuf> {
     let mut bytes = 0_u64;
     let mut paths = Vec::new();
-    for file in files.iter().rev() {
-        let path = if gzip && file.zipped { suffixed(&file.path, ".gz") } else { file.path.clone() };
+    // What was rolled while this round went on has its own round: nothing goes before it is compressed.
+    for file in files.iter().rev().filter(|file| !gzip || (file.zipped && !file.plain)) {
+        let path = if gzip { suffixed(&file.path, ".gz") } else { file.path.clone() };
         let Ok(about) = fs::metadata(&path) else { continue };
         bytes = bytes.saturating_add(about.len());
         let old = history.periods_max > 0
@@ -244,6 +245,21 @@ pub mod tests {
         assert_eq!(keep(0, 0), "01.x 02.0 03.0 09.10 09.2 10.0");
         assert_eq!(keep(7, 0), "01.x 03.0 09.10 09.2 10.0");
         assert_eq!(keep(7, 29), "01.x 09.10 10.0");
+    }
+
+    #[test]
+    fn what_is_not_compressed_yet_is_not_too_much() {
+        let folder = Folder::new();
+        let name = RolledName::beside(&folder.0.join("a.log"));
+        for (file, size) in
+            [("a.log.2026-01-01.0.gz", 10), ("a.log.2026-01-01.1.gz", 10), ("a.log.2026-01-02.0", 900)]
+        {
+            fs::write(folder.0.join(file), vec![b'x'; size]).unwrap();
+        }
+        let surplus =
+            |bytes_max| surplus(&name.list().unwrap(), History { periods_max: 0, bytes_max }, 0, true);
+        assert_eq!(surplus(20), [""; 0].map(PathBuf::from));
+        assert_eq!(surplus(19), [folder.0.join("a.log.2026-01-01.0.gz")]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::archive::{Archive, History};
 use super::hold::Hold;
+use super::lines::Lines;
 use super::rolled::{RolledName, folder_of};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
@@ -229,6 +230,7 @@ impl LogFile {
             }
             // The beginning is lost with its file: the end alone would be a line that nobody wrote.
             self.torn = false;
+            Lines::count_dropped(1);
             return Ok(first);
         }
         self.follow()?;

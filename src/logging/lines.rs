@@ -132,6 +132,11 @@ impl Lines {
         }
     }
 
+    /// A sink has lost a line that it had taken in part.
+    pub fn count_dropped(lines: u64) {
+        DROPPED.fetch_add(lines, Relaxed);
+    }
+
     /// Lines dropped by any buffer since the process started.
     pub fn dropped_in_all() -> u64 {
         DROPPED.load(Relaxed)
@@ -152,7 +157,7 @@ impl State {
 
     fn drop_lines(&mut self, lines: u64) {
         self.dropped += lines;
-        DROPPED.fetch_add(lines, Relaxed);
+        Lines::count_dropped(lines);
     }
 }
 

@@ -11,6 +11,7 @@ mod pki;
 mod clients;
 mod crowd;
 mod life;
+mod logs;
 mod origin;
 mod process;
 mod raw;

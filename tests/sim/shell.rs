@@ -58,7 +58,11 @@ impl Source for Settings {
 
 /// The configuration of a script, before and after its reload.
 pub fn config(script: &Script, contexts: &Contexts, reloaded: bool) -> Arc<Config> {
-    let mut settings = Vec::new();
+    // Absolute-form is off, so that bait reaches nobody.
+    let mut settings = vec![
+        ("proxy.forward.forms", "header,connect".to_owned()),
+        ("proxy.connect.ports", "8000-8999".to_owned()),
+    ];
     if let Some(max) = script.requests_max {
         settings.push(("server.tomcat.max-keep-alive-requests", max.to_string()));
     }

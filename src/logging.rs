@@ -148,7 +148,7 @@ pub fn catch_panics() {
         let backtrace = Backtrace::force_capture();
         if log::log_enabled!(target: "panic", log::Level::Error) {
             log::error!(target: "panic", "{info}\n{backtrace}");
-            flush();
+            log::logger().flush();
         } else {
             // Standard error may be closed; a panic hook has nobody left to tell.
             let _ = writeln!(io::stderr(), "{info}\n{backtrace}");

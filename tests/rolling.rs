@@ -185,3 +185,30 @@ fn rolled_files_are_compressed_and_capped_beside_the_lines() {
         all && names.len() <= 8 && names.iter().any(|name| name.strip_suffix(".14.gz").is_some())
     });
 }
+
+#[test]
+fn a_start_takes_up_what_is_there_and_removes_old_files_if_asked() {
+    struct Clean;
+    impl Source for Clean {
+        fn text(&self, key: &'static str) -> Option<&str> {
+            (key == "logging.file.clean-history-on-start").then_some("true")
+        }
+    }
+    let (keeps, cleans) = (Folder::new(), Folder::new());
+    let file = |folder: &Folder, name: &str| folder.0.join(name);
+    for folder in [&keeps, &cleans] {
+        fs::write(file(folder, "a.log.2000-01-01.0.gz"), "").unwrap();
+        fs::write(file(folder, "a.log.2000-01-02.0"), "left behind\n").unwrap();
+    }
+    let _kept = opened(&file(&keeps, "a.log"));
+    let _cleaned = open(&Clean, &file(&cleans, "a.log"), lost).unwrap();
+    let names = |folder: &Folder| {
+        let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    let all = "a.log a.log.2000-01-01.0.gz a.log.2000-01-02.0.gz a.log.lock";
+    until("what was left behind is compressed", || names(&keeps) == all);
+    until("what is old is gone", || names(&cleans) == "a.log a.log.lock");
+}

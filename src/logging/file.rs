@@ -70,13 +70,38 @@ struct Rolling {
     hold: Option<Hold>,
 }
 
+impl Rolling {
+    fn begin(plan: &Plan, about: &Metadata, warn: &mut dyn FnMut(String)) -> io::Result<Option<Self>> {
+        if !about.is_file() {
+            return Ok(None);
+        }
+        let archive = Archive::start(plan.name.clone(), plan.history)?;
+        let hold = Hold::take(&plan.path).map_err(|why| {
+            warn(format!(
+                "{}: {why}; this process appends to it but does not roll it. Give each process a file of its own: \
+                 ${{hostname}} in its name stands for the name of the machine",
+                plan.path.display()
+            ));
+        });
+        Ok(Some(Self { archive, hold: hold.ok() }))
+    }
+}
+
 impl LogFile {
     /// Opens the file, making its folder. One of an earlier day is rolled. `warn` is told when it will not be rolled.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(plan: Plan, clock: Clock, warn: &mut dyn FnMut(String)) -> io::Result<Self> {
+    pub fn open(mut plan: Plan, clock: Clock, warn: &mut dyn FnMut(String)) -> io::Result<Self> {
         let (file, about) = open(&plan.path)?;
+        if fs::symlink_metadata(&plan.path)?.is_symlink() && about.is_file() {
+            // The file is what is rolled, not what points to it.
+            let beside = plan.name == RolledName::beside(&plan.path);
+            plan.path = fs::canonicalize(&plan.path)?;
+            if beside {
+                plan.name = RolledName::beside(&plan.path);
+            }
+        }
         let mut this = Self {
             identity: (about.dev(), about.ino()),
             size: about.len(),
@@ -90,23 +115,10 @@ impl LogFile {
             clock,
             file,
         };
-        if !about.is_file() {
+        this.rolling = Rolling::begin(&this.plan, &about, warn)?;
+        if this.rolling.is_none() {
             return Ok(this);
         }
-        this.rolling = Some(Rolling {
-            archive: Archive::start(this.plan.name.clone(), this.plan.history)?,
-            hold: match Hold::take(&this.plan.path) {
-                Ok(hold) => Some(hold),
-                Err(why) => {
-                    warn(format!(
-                        "{}: {why}; this process appends to it but does not roll it. Give each process a file of its \
-                         own: ${{hostname}} in its name stands for the name of the machine",
-                        this.plan.path.display()
-                    ));
-                    None
-                }
-            },
-        });
         if this.size > 0 {
             let offset = this.written.offset();
             this.written =
@@ -146,11 +158,14 @@ impl LogFile {
         self.identity = (about.dev(), about.ino());
         self.size = about.len();
         self.file = file;
-        if let Some(rolling) = &mut self.rolling
-            && rolling.hold.as_ref().is_some_and(|hold| !hold.counts())
-        {
-            // The lock went with its folder.
-            rolling.hold = Hold::take(&self.plan.path).ok();
+        match &mut self.rolling {
+            Some(rolling) if about.is_file() => {
+                if rolling.hold.as_ref().is_some_and(|hold| !hold.counts()) {
+                    // The lock went with its folder.
+                    rolling.hold = Hold::take(&self.plan.path).ok();
+                }
+            }
+            _ => self.rolling = Rolling::begin(&self.plan, &about, &mut |warning| log::warn!("{warning}"))?,
         }
         Ok(())
     }
@@ -303,7 +318,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::AtomicI64;
-    use std::time::{Duration, SystemTime};
+    use std::time::{Duration, Instant, SystemTime};
     use time::macros::datetime;
 
     /// Noon of a day, as a clock that can be set.
@@ -428,6 +443,37 @@ mod tests {
         noon.0.fetch_add(ROLL_AGAIN_SECS, Relaxed);
         second.write_all(b"alone\n").unwrap();
         assert!(names_and_texts(&folder).starts_with("a.log: alone|\n"));
+    }
+
+    #[test]
+    fn what_points_to_the_file_stays_when_it_is_rolled() {
+        let (folder, noon) = (Folder::new(), Noon::new());
+        fs::create_dir(folder.0.join("real")).unwrap();
+        fs::write(folder.0.join("real/a.log"), "").unwrap();
+        std::os::unix::fs::symlink("real/a.log", folder.0.join("a.log")).unwrap();
+        let mut plan = plan(&folder, 8);
+        plan.name = RolledName::beside(&plan.path);
+        let mut log = opened(plan, &noon);
+        log.write_all(b"1234567\n1234567\n").unwrap();
+        assert_eq!(names_and_texts(&folder), "a.log: 1234567|", "through the link");
+        let rolled = folder.0.join("real/a.log.2026-01-31.0");
+        let zipped = folder.0.join("real/a.log.2026-01-31.0.gz");
+        let end = Instant::now() + Duration::from_secs(30);
+        while rolled.exists() || !zipped.exists() {
+            assert!(Instant::now() < end, "it lies beside the file");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_any_more_is_not_rolled() {
+        let (folder, noon) = (Folder::new(), Noon::new());
+        let mut log = opened(plan(&folder, 8), &noon);
+        log.write_all(b"1234567\n").unwrap();
+        fs::remove_file(folder.0.join("a.log")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", folder.0.join("a.log")).unwrap();
+        log.write_all(b"1234567\n1234567\n").unwrap();
+        assert!(fs::symlink_metadata(folder.0.join("a.log")).unwrap().is_symlink());
     }
 
     #[test]

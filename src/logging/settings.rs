@@ -142,8 +142,8 @@ pub static PATTERN_ROLLING: Setting<Option<RolledName>> = Setting::new(
     "logging.pattern.rolling-file-name",
     "",
     |text| Some(text).filter(|text| !text.trim().is_empty()).map(RolledName::parse).transpose(),
-    "Names of rolled files, with one `%d` and one `%i`; `<file>.%d{yyyy-MM-dd}.%i.gz` when unset. With `HH` in `%d` a \
-     file is rolled each hour.",
+    "Names of rolled files, with one `%d` and one `%i`, on the log's own file system; `<file>.%d{yyyy-MM-dd}.%i.gz` when \
+     unset. With `HH` in `%d` a file is rolled each hour.",
 )
 .aliases(&["logging.logback.rollingpolicy.file-name-pattern"]);
 

@@ -10,6 +10,7 @@ mod pki;
 
 mod clients;
 mod crowd;
+mod forms;
 mod life;
 mod logs;
 mod origin;

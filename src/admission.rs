@@ -12,7 +12,7 @@ use crate::secure::Secure;
 use crate::stats::Counter;
 use crate::tls::context::Inbound;
 use crate::worker::{REJECTS_MAX, STRANGERS_MAX, Worker};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 impl<I: Io> Worker<I> {
@@ -47,7 +47,7 @@ impl<I: Io> Worker<I> {
         let place = crowd.map(|crowd| crowd.enter(address));
         if matches!(place, Some(None)) {
             self.stats.count(Counter::Capped);
-            self.tell(listener, socket, address, What::ClientCapped);
+            self.tell(listener, socket, peer, What::ClientCapped);
             return Ok(());
         }
         let Ok(session) = door.inbound.as_ref().map(Inbound::session).transpose() else {
@@ -56,6 +56,7 @@ impl<I: Io> Worker<I> {
         };
         let secure = session.map(|session| Box::new(Secure::new(session)));
         let mut client = Client::new(socket, secure, listener, address, self.now);
+        client.port = peer.port();
         client.place = place.flatten();
         if door.proxy_protocol {
             client.preface = Some(Box::default());
@@ -78,11 +79,11 @@ impl<I: Io> Worker<I> {
     /// Every worker is full: the client is told so at once, as far as the few places kept for that go.
     pub fn reject(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr) {
         self.stats.count(Counter::Rejected);
-        self.tell(listener, socket, peer.ip().to_canonical(), What::Overloaded);
+        self.tell(listener, socket, peer, What::Overloaded);
     }
 
     /// Tells a client at once why it is not served.
-    fn tell(&mut self, listener: u8, socket: I::Socket, address: IpAddr, what: What) {
+    fn tell(&mut self, listener: u8, socket: I::Socket, peer: SocketAddr, what: What) {
         if self.clients.len() >= self.config.limits.clients_max + REJECTS_MAX {
             return;
         }
@@ -91,7 +92,8 @@ impl<I: Io> Worker<I> {
             // Telling it would take a handshake, which is what there is no room for.
             return;
         }
-        let mut client = Client::new(socket, None, listener, address, self.now);
+        let mut client = Client::new(socket, None, listener, peer.ip().to_canonical(), self.now);
+        client.port = peer.port();
         if self.io.register(&mut client.leg.socket, self.clients.next_key(), Side::Client).is_ok() {
             let key = self.clients.insert(client);
             self.answer_at_once(key, what);

@@ -63,6 +63,9 @@ fn judge_body<I: Io>(
             log.received(exchange.link, &buf.pending()[..judged.kept]);
         }
         moved = judged.taken > 0;
+        if let Some(record) = &mut exchange.record {
+            record.body = exchange.response.chunk_data().unwrap_or(record.body + judged.taken as u64);
+        }
         buf.judged(judged.taken, judged.kept);
         leg.tidy(turn.bufs);
     }
@@ -188,6 +191,9 @@ fn switch<I: Io>(
     if !turn.write_head(&mut client.exchange, bytes.len(), write)? {
         return Ok(false);
     }
+    if let Some(record) = &mut client.exchange.record {
+        turn.journal.take_answer(record, response, turn.now);
+    }
     tunnel::open(turn, client);
     Ok(true)
 }
@@ -227,6 +233,9 @@ fn final_answer<I: Io>(
     exchange.reusable = !until_close && response.keeps_alive();
     exchange.response = Framer::new(body, unchunk);
     exchange.upstream_on(UpstreamEvent::Answer);
+    if let Some(record) = &mut exchange.record {
+        turn.journal.take_answer(record, response, turn.now);
+    }
     turn.stats.time(Latency::FirstByte, turn.now.micros_since(exchange.asked));
     Ok(true)
 }

@@ -1,5 +1,6 @@
 //! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
 
+use crate::access::record::Reuse;
 use crate::decisions::Decision;
 use crate::exchange::{Dial, Exchange, UpstreamEvent, UpstreamState};
 use crate::fault::{Blame, What};
@@ -309,11 +310,15 @@ impl<I: Io> Worker<I> {
         let permit = client.exchange.permit.take().expect("who dials holds a permit");
         client.exchange.upstream_on(UpstreamEvent::Dial);
         client.since = self.now;
+        if let Some(record) = &mut client.exchange.record {
+            record.take_link(Reuse::New, SocketAddr::new(address, destination.target.port), None);
+        }
         let link = self.upstreams.insert(Upstream {
             leg,
             client: Some(key),
             origin: destination.origin,
             address,
+            tls: None,
             reported,
             permit,
             shaking,
@@ -391,6 +396,9 @@ impl<I: Io> Worker<I> {
         let exchange = &mut client.exchange;
         exchange.retried = true;
         exchange.reused = false;
+        if let Some(record) = &mut exchange.record {
+            record.retries += 1;
+        }
         if let Some(mark) = exchange.replay.take()
             && exchange.sent
         {
@@ -398,7 +406,7 @@ impl<I: Io> Worker<I> {
                 forward.rewind(0);
             }
             if let Some(inbound) = &mut client.leg.inbound {
-                inbound.rewind(mark);
+                inbound.rewind(mark as usize);
             }
         }
         exchange.sent = false;

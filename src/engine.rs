@@ -1,5 +1,7 @@
 //! What the worker needs to know of the configuration: typed, immutable, swapped whole at a turn boundary.
 
+use crate::access::Recording;
+use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::crowd::{CONNECTIONS_MAX, Crowd};
 use crate::http::target::Scheme;
@@ -145,6 +147,8 @@ pub struct Config {
     pub targets: Arc<Targets>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
+    /// What is written of exchanges; for each worker, what it was when the worker began.
+    pub recording: Arc<Recording>,
     /// Who listens to what is said of single requests; `None` is nobody.
     pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
@@ -182,6 +186,7 @@ impl Config {
             }],
             targets: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
+            recording: Arc::new(Recording::from(source)?),
             request_log: RequestLog::from(source)?,
             limits,
         })
@@ -224,6 +229,15 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// What is written of the exchanges of its clients depends on this.
+    pub const fn door(&self) -> Door {
+        match (self.kind, &self.inbound) {
+            (Kind::Forward, _) => Door::Forward,
+            (Kind::Reverse, None) => Door::Reverse,
+            (Kind::Reverse, Some(_)) => Door::ReverseTls,
+        }
+    }
+
     /// A listener without TLS.
     pub const fn plain(kind: Kind) -> Self {
         Self { kind, inbound: None, proxy_protocol: false }

@@ -30,6 +30,7 @@
 //! A request head and its body are followed by `End` at once when there is no body; the same holds for an answer.
 //! The connection closes from any state; that is no transition, the pair is gone.
 
+use crate::access::record::Record;
 use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
@@ -372,7 +373,7 @@ pub struct Exchange {
     /// The answer says so itself: close-delimited, its end is the end of the connection.
     pub until_close: bool,
     /// Where the body begins in the client's inbound buffer, while request and body are kept to be sent again.
-    pub replay: Option<usize>,
+    pub replay: Option<u32>,
     /// It stood in the queue for a permit.
     pub queued: bool,
     /// It waits for a handshake with its origin to end, before it asks for a permit.
@@ -397,6 +398,8 @@ pub struct Exchange {
     pub dial: Option<Box<Dial>>,
     /// For the legacy's error text.
     pub compat: Option<Box<CompatLine>>,
+    /// For its line in the log, if it gets one.
+    pub record: Option<Box<Record>>,
     /// For the legacy's line about the request.
     pub heard: Option<Box<Heard>>,
     /// What went through, once it is a tunnel.
@@ -436,6 +439,7 @@ impl Default for Exchange {
             permit: None,
             dial: None,
             compat: None,
+            record: None,
             heard: None,
             tunnel: None,
         }

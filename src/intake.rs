@@ -19,6 +19,7 @@ use crate::pool::{Asker, Destination};
 use crate::stats::Counter;
 use crate::tunnel;
 use crate::turn::Turn;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub fn judge_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socke
     if client.exchange.client() == ClientState::Idle && !client.leg.pending().is_empty() {
         client.exchange.client_on(ClientEvent::Begin);
         client.exchange.began = turn.now;
+        client.exchange.record = turn.journal.begin(turn.config.listener(client.listener).door(), turn.now);
         client.since = turn.now;
         turn.stats.set(Counter::ExchangesNow, turn.bufs.exchanges());
         moved = true;
@@ -126,6 +128,9 @@ fn take_request<I: Io>(
         }
     }
     let exchange = &mut client.exchange;
+    if let Some(record) = &mut exchange.record {
+        turn.journal.take_request(record, &request, bytes.len(), turn.now);
+    }
     // Faults from here on are answered as the request asks.
     exchange.ask = Ask {
         head: request.method == b"HEAD",
@@ -289,6 +294,9 @@ fn judge_body<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
             log.hear_body(heard, &buf.pending()[..judged.taken]);
         }
         moved = judged.taken > 0;
+        if let Some(record) = &mut exchange.record {
+            record.received += judged.taken as u64;
+        }
         buf.judged(judged.taken, judged.kept);
         if let Some(discarded) = &mut exchange.discarded {
             buf.discard_passed();
@@ -328,6 +336,9 @@ pub fn refuse<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>, wha
         let head = leg.pending();
         exchange.ask.head = head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ");
     }
+    if let Some(record) = exchange.record.as_mut().filter(|record| record.asked.is_none()) {
+        record.take_garbage(leg.pending());
+    }
     if exchange.fault.is_none() {
         exchange.fault = Some(what);
     }
@@ -346,7 +357,12 @@ pub fn confirm<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
 /// Tells the client that the tunnel it asked for is open, and opens it.
 pub fn establish<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) {
     match turn.write_head(&mut client.exchange, 64, reply::established) {
-        Ok(_) => tunnel::open(turn, client),
+        Ok(_) => {
+            if let Some(record) = &mut client.exchange.record {
+                record.answer_ourselves(200, 0, turn.now);
+            }
+            tunnel::open(turn, client);
+        }
         Err(what) => refuse(turn, client, what),
     }
 }
@@ -413,7 +429,16 @@ fn answer<I: Io>(
     };
     turn.stats.count(Counter::Refusals);
     let url_len = compat.as_ref().map_or(0, |line| line.url.len());
-    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| write(&ask, out));
+    let told = Cell::new((0, 0));
+    let written = turn.write_head(exchange, 1024 + 2 * url_len, |out| {
+        let len = write(&ask, out)?;
+        told.set(reply::told(&out[..len]));
+        Some(len)
+    });
+    if let (Some(record), Ok(true)) = (&mut exchange.record, written) {
+        let (status, body) = told.get();
+        record.answer_ourselves(status, body, turn.now);
+    }
     // Only interim answers that the client does not read could fill the buffer: it loses the answer, not the order.
     exchange.close |= written != Ok(true);
 }

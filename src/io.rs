@@ -1,6 +1,8 @@
 //! The seam between the worker and the world. Below it are real sockets (`net`) or the simulator's byte queues;
 //! above it there is no clock, entropy, thread or file.
 
+use crate::access::Stream;
+use crate::access::stamp::Wall;
 use crate::fault::What;
 use crate::key::{Key, Side};
 use crate::policy::groups::GroupNumber;
@@ -114,4 +116,13 @@ pub trait Io {
 
     /// Whether dialling `address` would reach one of our own listeners.
     fn is_own_listener(&mut self, address: SocketAddr) -> bool;
+
+    /// How the worker's clock relates to the wall's; asked once a second at most.
+    fn wall(&mut self) -> Wall;
+
+    /// Takes whole lines of a log, and does not wait for a disk.
+    fn log(&mut self, stream: Stream, lines: &[u8]);
+
+    /// Our end of a connection; asked where a log shows it.
+    fn local_address(&mut self, socket: &Self::Socket) -> Option<SocketAddr>;
 }

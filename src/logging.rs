@@ -12,6 +12,7 @@
 //! lines   a bounded buffer and its thread        settings  what operators say of it
 //! file    one file: append, roll, find again     rolled    names of rolled files
 //! archive compress and remove them               hold      who may roll a shared file
+//! streams the files of transactions
 //! levels  who is how loud                        pattern, date  Logback's formats
 //! ```
 
@@ -24,6 +25,7 @@ mod lines;
 mod pattern;
 mod rolled;
 pub mod settings;
+pub mod streams;
 
 pub use file::reopen;
 pub use hold::host_name;
@@ -123,6 +125,11 @@ pub fn open(source: &impl Source, path: &Path, lost: fn(u64) -> String) -> Resul
     };
     Lines::start(file, source.value(&LOG_ON_FULL)?, Box::new(note))
         .map_err(|error| format!("the thread that writes {} cannot be started: {error}", path.display()))
+}
+
+/// Seconds that local time was ahead of UTC when the log was started; 0 before that.
+pub fn zone_seconds() -> i32 {
+    OFFSET.get().map_or(0, |offset| offset.whole_seconds())
 }
 
 /// What time it is in the zone the process was started in.

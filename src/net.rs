@@ -1,8 +1,12 @@
 //! The real world behind the [`Io`] seam: mio sockets on one poll, and the resolver.
 
+use crate::access::Stream;
+use crate::access::stamp::Wall;
 use crate::fault::What;
 use crate::io::{Io, Lookup, Moved, Ready, ReloadAsk};
 use crate::key::{Key, Side};
+use crate::logging;
+use crate::logging::streams::Streams;
 use crate::policy::proxy_auth::Login;
 use crate::renewal::desk::{Answer, Declined, Desk, Order, Plant};
 use crate::resolve::{Notify, Resolver};
@@ -15,17 +19,26 @@ use socket2::SockRef;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One worker's sockets.
 pub struct Net {
-    registry: Registry,
-    resolver: Arc<Resolver>,
-    mailbox: Arc<Mailbox>,
-    desk: Arc<Desk>,
-    verifier: Arc<Verifier>,
+    /// Where they are registered.
+    pub registry: Registry,
+    /// Who knows names.
+    pub resolver: Arc<Resolver>,
+    /// Where answers of the others go.
+    pub mailbox: Arc<Mailbox>,
+    /// Where orders are left for whoever reloads.
+    pub desk: Arc<Desk>,
+    /// Who knows passwords.
+    pub verifier: Arc<Verifier>,
     /// The addresses of our own listeners.
-    own: Arc<[SocketAddr]>,
+    pub own: Arc<[SocketAddr]>,
+    /// Where lines go.
+    pub streams: Arc<Streams>,
+    /// Zero on the worker's clock.
+    pub start: Instant,
 }
 
 /// What an event of the poll says, in the worker's words.
@@ -35,20 +48,6 @@ pub fn ready(event: &Event) -> Ready {
         writable: event.is_writable(),
         read_closed: event.is_read_closed(),
         dead: event.is_error() || event.is_write_closed(),
-    }
-}
-
-impl Net {
-    /// Sockets on `registry`; answers of `resolver`, of whoever takes orders at `desk` and of `verifier` go to `mailbox`.
-    pub fn new(
-        registry: Registry,
-        resolver: Arc<Resolver>,
-        mailbox: Arc<Mailbox>,
-        desk: Arc<Desk>,
-        verifier: Arc<Verifier>,
-        own: Arc<[SocketAddr]>,
-    ) -> Self {
-        Self { registry, resolver, mailbox, desk, verifier, own }
     }
 }
 
@@ -153,6 +152,21 @@ impl Io for Net {
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {
         is_own_listener(&self.own, address)
+    }
+
+    fn wall(&mut self) -> Wall {
+        let since_start = self.start.elapsed().as_micros() as i64;
+        // A clock before 1970 is no clock.
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as i64);
+        Wall { origin: epoch - since_start, zone: logging::zone_seconds() }
+    }
+
+    fn log(&mut self, stream: Stream, lines: &[u8]) {
+        self.streams.hand_over(stream, lines);
+    }
+
+    fn local_address(&mut self, socket: &TcpStream) -> Option<SocketAddr> {
+        socket.local_addr().ok()
     }
 }
 

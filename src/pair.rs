@@ -1,5 +1,6 @@
 //! The two kinds of occupants of a worker: clients, and the upstreams that serve them or wait in the pool.
 
+use crate::access::record::TargetTls;
 use crate::buf::BufPool;
 use crate::crowd::Place;
 use crate::engine::Config;
@@ -38,6 +39,8 @@ pub struct Client<S> {
     pub preface: Option<Box<Preface>>,
     /// It counts among the connections of its client.
     pub place: Option<Box<Place>>,
+    /// Its port.
+    pub port: u16,
     /// Its group (`proxy.groups`).
     pub group: GroupNumber,
     /// It may not enter: answered to each request.
@@ -76,6 +79,7 @@ impl<S> Client<S> {
             relayed: None,
             preface: None,
             place: None,
+            port: 0,
             group: 0,
             denied: false,
             strange: false,
@@ -216,6 +220,8 @@ pub struct Upstream<S> {
     pub address: IpAddr,
     /// Why the egress policy would deny that address, were it not only to report.
     pub reported: Option<Ground>,
+    /// What logs show of its TLS, if it has one.
+    pub tls: Option<Box<TargetTls>>,
     /// The right to exist.
     pub permit: Permit,
     /// It counts among the handshakes of its origin.

@@ -262,6 +262,9 @@ fn send_answer<I: Io>(
         return moved || leg.broken;
     }
     turn.stats.add(Counter::BytesToClients, n);
+    if let Some(record) = &mut exchange.record {
+        record.sent += n as u64;
+    }
     if let Some(answer) = &mut exchange.answer {
         answer.sent(n.min(head_len));
     }

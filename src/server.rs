@@ -6,11 +6,14 @@ pub mod maxima;
 mod seat;
 pub mod verifier;
 
+use crate::access::record::Door;
+use crate::access::{Recording, Stream};
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL};
 use crate::listener;
 use crate::logging::Lines;
+use crate::logging::streams::Streams;
 use crate::permits::Permits;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
@@ -110,7 +113,11 @@ impl Server {
     /// # Errors
     /// A sentence that says what stands in the way.
     pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
+        let streams = Streams::open(source)?;
+        let mut recording = Recording { process: std::process::id(), ..Recording::from(source)? };
+        recording.sheets[Door::Forward as usize].take_if(|_| !streams.has(Stream::Transactions));
         let config = Arc::new(Config {
+            recording: Arc::new(recording),
             listeners: vec![Listener {
                 inbound: credentials.inbound.clone(),
                 proxy_protocol: source.value(&PROXY_PROTOCOL)?,
@@ -146,6 +153,7 @@ impl Server {
             desk: Arc::default(),
             verifier: Arc::new(Verifier::start().map_err(|error| cannot("the verifier", error))?),
             own: own.into(),
+            streams: Arc::new(streams),
         };
         let board = Arc::new(Board {
             notes: Arc::clone(&credentials.notes),

@@ -1,6 +1,7 @@
 //! How an exchange ends: its connection goes back to the pool, to who waits for it, or closes; the client goes on or
 //! leaves.
 
+use crate::access::record::Reuse;
 use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
@@ -10,6 +11,7 @@ use crate::permits::{NextUse, Permit};
 use crate::pump::{self, Ending};
 use crate::stats::{Counter, Latency};
 use crate::worker::Worker;
+use std::net::SocketAddr;
 
 impl<I: Io> Worker<I> {
     /// The exchange is complete: its connection goes back to the pool or closes, the client's goes on or ends.
@@ -107,7 +109,11 @@ impl<I: Io> Worker<I> {
                 what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
             );
         }
-        if let Some(destination) = destination {
+        let fault = client.exchange.fault;
+        client.exchange.destination = destination;
+        self.write_record(key, fault);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        if let Some(destination) = client.exchange.destination.take() {
             self.pool.leave(destination.origin);
         }
     }
@@ -200,6 +206,9 @@ impl<I: Io> Worker<I> {
         if let Some(client) = self.clients.at_mut(key) {
             let exchange = &mut client.exchange;
             let is_tunnel = exchange.client() == ClientState::Tunnel;
+            if let Some(record) = &mut exchange.record {
+                record.aborted = !is_tunnel || exchange.fault.is_some();
+            }
             if let Some(link) = exchange.link.take() {
                 // Only a tunnel breaks off both ways: elsewhere the target has nothing to learn from it.
                 drop(self.close_upstream(link, if is_tunnel { ending } else { Ending::Plain }));
@@ -263,13 +272,18 @@ impl<I: Io> Worker<I> {
             return;
         };
         let exchange = &mut client.exchange;
+        if let Some(record) = &mut exchange.record {
+            let port = exchange.destination.as_ref().map_or(0, |destination| destination.target.port);
+            let address = SocketAddr::new(upstream.address, port);
+            record.take_link(Reuse::Reused, address, upstream.tls.as_deref());
+        }
         upstream.client = Some(key);
         exchange.link = Some(link);
         exchange.queued = false;
         exchange.dial = None;
         exchange.reused = true;
         if exchange.ask.idempotent && exchange.client() == ClientState::Done {
-            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark()));
+            exchange.replay = Some(client.leg.inbound.as_ref().map_or(0, |buf| buf.mark() as u32));
         }
         exchange.upstream_on(UpstreamEvent::Open);
         client.since = self.now;

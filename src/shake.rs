@@ -1,6 +1,7 @@
 //! TLS handshakes, of clients and with origins: a few steps at the end of each turn, when every exchange has had its
 //! own, so that a flood of handshakes slows handshakes only.
 
+use crate::access::record::TargetTls;
 use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
@@ -190,6 +191,13 @@ impl<I: Io> Worker<I> {
         }
         self.stats.count(if resumed { Counter::TlsResumed } else { Counter::TlsFull });
         self.stats.time(Latency::Handshake, self.now.micros_since(upstream.since));
+        if self.journal.is_on() {
+            let tls = TargetTls::of(&secure.session);
+            if let Some(record) = &mut client.exchange.record {
+                record.take_tls(&tls);
+            }
+            upstream.tls = Some(Box::new(tls));
+        }
         upstream.shaking = false;
         let origin = upstream.origin;
         client.exchange.dial = None;

@@ -14,6 +14,7 @@ pub mod peers;
 pub mod probe;
 pub mod refusal;
 pub mod session;
+pub mod shown;
 pub mod signatures;
 mod status;
 pub mod suites;

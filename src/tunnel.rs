@@ -62,10 +62,15 @@ pub fn pass<I: Io>(
         }
         client.admitted = true;
     }
-    let Exchange { answer, tunnel, .. } = &mut client.exchange;
+    let Exchange { answer, tunnel, record, .. } = &mut client.exchange;
     let Some(tunnel) = tunnel else { return Flow::Over };
+    let before = tunnel.down.bytes;
     let up = carry(turn.io, turn.bufs, &mut client.leg, &mut upstream.leg, &mut None, &mut tunnel.up);
     let down = carry(turn.io, turn.bufs, &mut upstream.leg, &mut client.leg, answer, &mut tunnel.down);
+    if let Some(record) = record {
+        // The head; what goes through is counted with the tunnel.
+        record.sent += down.sent as u64 - (tunnel.down.bytes - before);
+    }
     let over = tunnel.up.ended && tunnel.down.ended;
     turn.stats.add(Counter::BytesFromClients, up.received);
     turn.stats.add(Counter::BytesToUpstreams, up.sent);

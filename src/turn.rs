@@ -1,5 +1,6 @@
 //! What one pair is pumped with: the world, the worker's memory and the time of the turn.
 
+use crate::access::journal::Journal;
 use crate::buf::{BufPool, Lease, SMALL};
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -19,6 +20,8 @@ pub struct Turn<'a, I: Io> {
     pub bufs: &'a mut BufPool,
     /// The worker's pool, for finding destinations.
     pub pool: &'a mut Pool,
+    /// The worker's records of exchanges.
+    pub journal: &'a mut Journal,
     /// What the log was told of the egress policy.
     pub decisions: &'a mut Decisions,
     /// Credentials that were verified lately.

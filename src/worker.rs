@@ -3,6 +3,7 @@
 //! The shell calls [`Worker::begin_turn`], hands in what happened ([`Worker::accept`], [`Worker::event`],
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
+use crate::access::journal::Journal;
 use crate::buf::BufPool;
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -40,6 +41,7 @@ macro_rules! turn_of {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
             pool: &mut $worker.pool,
+            journal: &mut $worker.journal,
             decisions: &mut $worker.decisions,
             passes: &$worker.passes,
             config: &$worker.config,
@@ -64,6 +66,7 @@ pub struct Worker<I: Io> {
     pub(crate) pool: Pool,
     pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
+    pub(crate) journal: Journal,
     /// Pairs that ran out of budget.
     again: VecDeque<Key>,
     /// Clients whose buffers could not be promised.
@@ -104,6 +107,7 @@ impl<I: Io> Worker<I> {
         now: Now,
     ) -> Self {
         let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
+        let journal = Journal::new(Arc::clone(&config.recording));
         Self {
             io,
             id,
@@ -116,6 +120,7 @@ impl<I: Io> Worker<I> {
             pool: Pool::default(),
             passes: Passes::default(),
             wheel: Wheel::new(now),
+            journal,
             again: VecDeque::new(),
             starved: VecDeque::new(),
             shaking: VecDeque::new(),
@@ -168,7 +173,9 @@ impl<I: Io> Worker<I> {
             || !self.shaking.is_empty()
             || !self.greeting.is_empty()
             || !self.vacancies.is_empty();
-        if busy { Some(Millis(0)) } else { self.wheel.wait(self.now) }
+        let lines_due = self.journal.hand_over_due(&mut self.io, self.now);
+        let waits = [self.wheel.wait(self.now), lines_due];
+        if busy { Some(Millis(0)) } else { waits.into_iter().flatten().min() }
     }
 
     /// Tells an idle client that we are at our limit, without any buffer of an exchange, and lets it linger.
@@ -191,6 +198,7 @@ impl<I: Io> Worker<I> {
             client.exchange.client_on(event);
         }
         client.since = self.now;
+        self.write_answer_at_once(key, what, &text[..len], sent.taken);
         self.drive(key);
     }
 
@@ -269,7 +277,9 @@ impl<I: Io> Worker<I> {
         let client = self.clients.at_mut(key)?;
         let upstream = client.exchange.link.and_then(|link| self.upstreams.at_mut(link));
         let mut turn = turn_of!(self);
-        Some(pump::pump(&mut turn, client, upstream))
+        let step = pump::pump(&mut turn, client, upstream);
+        client.exchange.note_wait(self.now);
+        Some(step)
     }
 
     /// Answers the exchange of `key` ourselves; the caller drives it.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use apim_proxy::access::field::Field;
 use apim_proxy::config::registry;
 use apim_proxy::fault::What;
 use apim_proxy::stats::Counter;
@@ -59,6 +60,22 @@ fn every_error_code_is_explained_once_with_its_status() {
         let rows = code_rows(&text);
         assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), codes, "{document}");
         assert_eq!(rows.len(), codes.len(), "{document} explains a code twice");
+    }
+}
+
+#[test]
+fn every_field_of_the_transaction_log_is_explained() {
+    for document in READMES {
+        let text = read(document);
+        for field in Field::ALL {
+            let rows = prose(&text).filter(|line| line.starts_with(&format!("| `{}` | ", field.name())));
+            assert_eq!(rows.count(), 1, "{document}: {}", field.name());
+        }
+    }
+    let english = read("README.md");
+    for field in Field::ALL {
+        let row = format!("| `{}` | {} |", field.name(), field.help());
+        assert!(english.contains(&row), "README.md: {row}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! A worker and a client that asks for a reload, in memory: when the shell answers late, not at all, or to nobody, and what
 //! the client does meanwhile.
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Io, Lookup, Moved, Ready, ReloadAsk};
@@ -88,6 +90,16 @@ impl Io for World {
 
     fn is_own_listener(&mut self, _: SocketAddr) -> bool {
         false
+    }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
     }
 }
 

@@ -11,6 +11,7 @@ use apim_proxy::config::reading::Inputs;
 use apim_proxy::config::sources::Effective;
 use apim_proxy::config::{banner, registry};
 use apim_proxy::credentials::load::{self, Credentials};
+use apim_proxy::logging::streams;
 
 /// A folder laid out as `/app/apim-proxy`, removed when dropped.
 struct Installation(PathBuf);
@@ -499,10 +500,42 @@ fn the_banner_names_maxima_risks_and_what_waits() {
             format!("apim-proxy {}", env!("CARGO_PKG_VERSION")),
             "listener forward 0.0.0.0:9000".to_owned(),
             "maxima: 2 workers".to_owned(),
+            "transaction log access.log: json".to_owned(),
             "risk: proxy.ip.allow is unset: every client that reaches this port may use the proxy".to_owned(),
             "risk: proxy.ssl.client.verifyHostname is off: any trusted certificate passes for any target"
                 .to_owned(),
             "unknown key: conf/application.properties:3: server.prot (nearest known: server.port)".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn the_banner_says_where_the_transaction_log_is() {
+    let said = |text: &str| streams::remark(&Installation::with(text).load("")).unwrap();
+    assert_eq!(said(""), "transaction log: off, neither proxy.log.file nor logging.file.name is set");
+    assert_eq!(
+        said("proxy.log.file=/l/t.log\nproxy.log.format=OFF"),
+        "transaction log: off (proxy.log.format)"
+    );
+    assert_eq!(
+        said("logging.file.name=/l/a.log\nproxy.log.format=%h %m"),
+        "transaction log /l/access.log: %h %m"
+    );
+    assert_eq!(said("logging.file.name=/l/a.log\nproxy.log.file=/k/t.log"), "transaction log /k/t.log: json");
+}
+
+#[test]
+fn a_format_that_is_not_known_ends_the_start() {
+    let app = Installation::with("proxy.log.format=%h %f\nproxy.log.mask-paths=cards/*");
+    let effective = app.load("");
+    assert!(effective.has_errors());
+    assert_eq!(
+        app.problems(&effective),
+        [
+            "error: conf/application.properties:1: proxy.log.format=%h %f `%f` is not a directive of LogFormat that is \
+             known here",
+            "error: conf/application.properties:2: proxy.log.mask-paths=cards/* `cards/*` does not begin with a slash and \
+             name segments of which one is `*`: `/cards/*`",
         ]
     );
 }
@@ -582,7 +615,7 @@ fn the_shipped_file_is_made_from_the_settings_and_has_no_problem() {
     assert_eq!((app.problems(&effective), &effective.unknown), (vec![], &vec![]));
     assert_eq!(
         effective.entries().map(|(key, _)| key).collect::<Vec<_>>(),
-        ["proxy.forward.forms", "server.port"]
+        ["proxy.forward.forms", "proxy.log.file", "server.port"]
     );
 
     let spoken: String =

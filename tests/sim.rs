@@ -12,6 +12,7 @@ mod sim {
     pub mod channel;
     pub mod flood;
     pub mod keys;
+    pub mod ledger;
     pub mod oracle;
     pub mod peer_client;
     pub mod peer_origin;

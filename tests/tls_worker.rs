@@ -5,6 +5,8 @@
 #[allow(dead_code)] // each user of the maker needs its own part of it
 mod pki;
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
@@ -121,6 +123,16 @@ impl Io for World {
 
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {
         false
+    }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::config::registry;
 use crate::config::sources::Effective;
 use crate::credentials::load::Credentials;
+use crate::logging::streams;
 use crate::policy::client_address::ALLOW;
 use crate::policy::forms::FORMS;
 use crate::policy::proxy_auth::AUTH_FILE;
@@ -50,7 +51,7 @@ const RISKS: [Risk; 7] = [
     Risk {
         key: "proxy.logging.mask",
         when: |text| value::boolean(text) == Ok(false),
-        sentence: "is off: request logs hold credentials",
+        sentence: "is off: logs hold credentials and query values",
     },
     Risk {
         key: "proxy.error.compat",
@@ -71,6 +72,8 @@ pub fn banner(
     lines.extend(listeners.into_iter().map(|listener| format!("listener {listener}")));
     lines.push(maxima.to_owned());
     lines.extend(identities(credentials));
+    // Every text was checked when the configuration was read.
+    lines.extend(streams::remark(effective).ok());
     lines.extend(remarks(effective));
     lines.extend(credentials.remarks.iter().cloned());
     lines

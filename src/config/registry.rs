@@ -94,8 +94,11 @@ const GROUPS_OF_CLIENTS: &[&dyn AnySetting] =
     &[&policy::groups::NAME, &policy::groups::ADDRESSES, &policy::groups::SUBJECTS];
 
 /// Keys that the shipped file sets rather than only shows.
-const SHIPPED: &[(&str, &str)] =
-    &[("server.port", "9000"), ("proxy.forward.forms", "header,absolute,connect")];
+const SHIPPED: &[(&str, &str)] = &[
+    ("server.port", "9000"),
+    ("proxy.forward.forms", "header,absolute,connect"),
+    ("proxy.log.file", "../log/access.log"),
+];
 
 /// Every setting.
 pub fn all() -> impl Iterator<Item = &'static dyn AnySetting> {

@@ -108,6 +108,15 @@ impl Framer {
         }
     }
 
+    /// Bytes of data in the chunks so far, where there are chunks.
+    pub fn chunk_data(&self) -> Option<u64> {
+        match self {
+            Self::Chunked(Chunked { at: At::Data(left), total, .. }) => Some(total - left),
+            Self::Chunked(chunked) => Some(chunked.total),
+            Self::Length(_) | Self::UntilClose { .. } => None,
+        }
+    }
+
     /// The peer closed and nothing is left to judge.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::header;
 use super::rewrite::{ConnectionField, Pen};
 use crate::fault::What;
 
@@ -108,6 +109,14 @@ pub fn established(out: &mut [u8]) -> Option<usize> {
     Some(pen.len())
 }
 
+/// The status and the length of the body of an answer that was written here.
+pub fn told(answer: &[u8]) -> (u16, usize) {
+    let digits = answer.get(b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()).unwrap_or_default();
+    let status = header::decimal(digits).map_or(0, |status| status as u16);
+    let head = memchr::memmem::find(answer, b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
+    (status, answer.len() - head)
+}
+
 fn body(what: What, compat: Option<Compat<'_>>, json: bool) -> Pieces<'_> {
     let (code, sentence) = (what.code().as_bytes(), what.sentence().as_bytes());
     match compat {
@@ -151,6 +160,13 @@ mod tests {
         let len = reply(what, ask, &mut out).unwrap();
         assert_eq!(reply(what, ask, &mut out[..len - 1]), None);
         String::from_utf8(out[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_was_told_can_be_read_back() {
+        let told = |ask| told(text(What::TargetMissing, ask).as_bytes());
+        assert_eq!(told(&PLAIN), (403, 40));
+        assert_eq!(told(&Ask { head: true, ..PLAIN }), (403, 0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A worker's seat: the thread, poll, listeners and numbers that outlive the worker when it fails.
 
 use crate::listener::{Accepted, Reserve};
+use crate::logging::streams::Streams;
 use crate::net::{self, Net};
 use crate::permits::{Permits, WorkerId};
 use crate::renewal::desk::Desk;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub verifier: Arc<Verifier>,
     /// The addresses of our listeners.
     pub own: Arc<[SocketAddr]>,
+    /// Where the lines of exchanges go.
+    pub streams: Arc<Streams>,
 }
 
 /// A listener's socket of one worker.
@@ -114,14 +117,16 @@ impl Seat {
 
     fn worker(&self) -> io::Result<Worker<Net>> {
         let shared = &self.shared;
-        let net = Net::new(
-            self.poll.registry().try_clone()?,
-            Arc::clone(&shared.resolver),
-            Arc::clone(&shared.mailboxes[self.id]),
-            Arc::clone(&shared.desk),
-            Arc::clone(&shared.verifier),
-            Arc::clone(&shared.own),
-        );
+        let net = Net {
+            registry: self.poll.registry().try_clone()?,
+            resolver: Arc::clone(&shared.resolver),
+            mailbox: Arc::clone(&shared.mailboxes[self.id]),
+            desk: Arc::clone(&shared.desk),
+            verifier: Arc::clone(&shared.verifier),
+            own: Arc::clone(&shared.own),
+            streams: Arc::clone(&shared.streams),
+            start: shared.start,
+        };
         Ok(Worker::new(
             net,
             self.id,

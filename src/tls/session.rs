@@ -15,7 +15,7 @@ use crate::tls::status::{HEADER, PROTOCOL_ROOM, Step, Target, Trouble, Words, pu
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::fmt;
 use std::sync::Arc;
 
@@ -151,6 +151,11 @@ impl Session {
     /// The TLS version agreed on.
     pub fn version(&self) -> Option<ProtocolVersion> {
         self.common().protocol_version()
+    }
+
+    /// The cipher suite agreed on.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        self.common().negotiated_cipher_suite().map(|suite| suite.suite())
     }
 
     /// Why it failed, for the log.

@@ -73,6 +73,11 @@ fn names() -> String {
     names.join(", ")
 }
 
+/// OpenSSL's name of a suite we speak.
+pub fn openssl_name(suite: CipherSuite) -> Option<&'static str> {
+    ROWS.iter().find(|row| row.suite == suite).map(|row| row.openssl)
+}
+
 fn suite(name: &str) -> Option<SupportedCipherSuite> {
     let row = ROWS.iter().find(|row| {
         row.java.eq_ignore_ascii_case(name)

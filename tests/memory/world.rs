@@ -4,6 +4,8 @@
 //! The peers are polite and their buffers never grow once warm, so that whatever is counted is the worker's own. For
 //! rude peers and random segmentation there is the simulator.
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Io, Lookup, Moved, Ready, ReloadAsk};
@@ -125,6 +127,16 @@ impl Io for World {
 
     fn is_own_listener(&mut self, _address: SocketAddr) -> bool {
         false
+    }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
     }
 }
 

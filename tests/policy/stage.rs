@@ -1,5 +1,7 @@
 //! The stage: one worker, its clients, the targets it dials, and the resolver's answers.
 
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, Ready, ReloadAsk};
@@ -126,6 +128,16 @@ impl Io for World {
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {
         address.port() == 9000
+    }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, _stream: Stream, _lines: &[u8]) {}
+
+    fn local_address(&mut self, _socket: &Socket) -> Option<SocketAddr> {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::answer::{After, Finish, Flaw, Timing};
 use super::keys;
+use super::ledger;
 use super::peer_client::{ClientPeer, Ended};
 use super::peer_origin::{RUDE_ANSWER, id_of};
 use super::plan::{Own, Plan};
@@ -41,6 +42,7 @@ pub fn judge(sim: &Sim) {
     }
     judge_secrets(sim, &sightings);
     judge_stats(sim);
+    ledger::judge(sim);
 }
 
 fn judge_origins(sim: &Sim) -> Vec<Sighting> {

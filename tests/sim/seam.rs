@@ -2,6 +2,8 @@
 
 use super::script::{Dns, Door};
 use super::world::{Opening, Question, World};
+use apim_proxy::access::Stream;
+use apim_proxy::access::stamp::Wall;
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, ReloadAsk};
 use apim_proxy::key::{Key, Side};
@@ -198,5 +200,19 @@ impl Io for SimIo {
 
     fn is_own_listener(&mut self, address: SocketAddr) -> bool {
         address.ip().to_string() == "10.99.0.1"
+    }
+
+    fn wall(&mut self) -> Wall {
+        Wall::default()
+    }
+
+    fn log(&mut self, stream: Stream, lines: &[u8]) {
+        assert_eq!(stream, Stream::Transactions);
+        assert!(lines.ends_with(b"\n"), "whole lines only");
+        self.world.net().lines.extend_from_slice(lines);
+    }
+
+    fn local_address(&mut self, _socket: &Sock) -> Option<SocketAddr> {
+        None
     }
 }

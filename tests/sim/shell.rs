@@ -1,6 +1,7 @@
 //! What the shell does for the workers: their mail and their configuration.
 
 use super::keys::Contexts;
+use super::ledger;
 use super::script::Script;
 use apim_proxy::engine::{Config, Limits};
 use apim_proxy::permits::{Grant, Herald, WorkerId};
@@ -78,5 +79,6 @@ pub fn config(script: &Script, contexts: &Contexts, reloaded: bool) -> Arc<Confi
     config.listeners[0].inbound.clone_from(&contexts.inbound);
     config.targets = contexts.targets[usize::from(reloaded)].clone();
     config.handshakes_max = script.handshakes_max;
+    config.recording = Arc::new(ledger::recording());
     Arc::new(config)
 }

@@ -122,6 +122,8 @@ pub struct Net {
     pub trace: Option<Vec<String>>,
     /// What everybody's TLS is made from.
     pub contexts: Contexts,
+    /// The lines about exchanges.
+    pub lines: Vec<u8>,
     /// The workers have been told of another configuration.
     pub reloaded: bool,
 }
@@ -144,6 +146,7 @@ impl World {
             fresh: Vec::new(),
             trace: verbose.then(Vec::new),
             contexts: Contexts::new(script),
+            lines: Vec::new(),
             reloaded: false,
         })))
     }

@@ -1,4 +1,4 @@
-//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked] [FILE]`
+//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked|long] [FILE]`
 //! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each. Under callgrind, the
 //! difference of two lengths is the number of instructions. With a FILE, the log goes there, with a drop-in user's
 //! RestTemplate at DEBUG: two lines each.
@@ -27,10 +27,11 @@ fn main() {
         None | Some("get") => Some(Script::get()),
         Some("post") => Some(Script::post()),
         Some("chunked") => Some(Script::chunked()),
+        Some("long") => Some(Script::long()),
         Some(_) => None,
     };
     let (Ok(exchanges), Some(script)) = (exchanges, script) else {
-        eprintln!("usage: exchange [N [get|post|chunked [FILE]]]");
+        eprintln!("usage: exchange [N [get|post|chunked|long [FILE]]]");
         std::process::exit(2);
     };
     if let Some(file) = words.next() {

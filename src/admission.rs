@@ -37,7 +37,7 @@ impl<I: Io> Worker<I> {
             }
             return Ok(());
         }
-        let denied = !door.proxy_protocol && !relayed && !config.client_address.allows(address);
+        let denied = !door.proxy_protocol && !relayed && !config.admits(listener, address);
         if denied && door.inbound.is_some() && self.strangers >= STRANGERS_MAX {
             // Telling all of them takes handshakes that others need.
             self.stats.count(Counter::Denied);

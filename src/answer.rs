@@ -10,6 +10,7 @@ use crate::http::rewrite::{self, ConnectionField, Edits};
 use crate::intake;
 use crate::io::Io;
 use crate::pair::{Client, Upstream};
+use crate::reverse;
 use crate::stats::Latency;
 use crate::time::{Millis, Now};
 use crate::tunnel;
@@ -225,7 +226,12 @@ fn final_answer<I: Io>(
     };
     // A 1.0 client must not see Transfer-Encoding, even where there is no body to unchunk (RFC 9112 §6.1).
     let edits = Edits { connection, unchunk: exchange.ask.version10 };
-    if !turn.write_head(exchange, bytes.len(), |out| rewrite::response(response, bytes, &edits, out))? {
+    let (config, lead, at, host) = (turn.config, exchange.lead, client.listener, &client.host);
+    let write = |out: &mut [u8]| match lead {
+        None => rewrite::response(response, bytes, &edits, out),
+        Some(lead) => reverse::write_answer(config, (at, host), lead, (response, bytes), edits, out),
+    };
+    if !turn.write_head(exchange, bytes.len(), write)? {
         return Ok(false);
     }
     exchange.close = close;

@@ -2,11 +2,14 @@
 
 pub mod days;
 pub mod load;
+pub mod reverse;
 pub mod settings;
 pub mod store;
 pub mod targets;
 
+use crate::engine::{Kind, Listener};
 use crate::keystore::Fingerprint;
+use crate::listener::Place;
 use crate::policy::proxy_auth::Users;
 use crate::policy::targets::Targets;
 use crate::tls::context::Inbound;
@@ -30,6 +33,16 @@ pub struct Own {
 }
 
 impl Credentials {
+    /// What is to be known of the listener at `place`.
+    pub fn listener(&self, place: &Place) -> Listener {
+        let inbound = match place.kind {
+            Kind::Forward => self.inbound.clone(),
+            Kind::Reverse if place.tls => self.reverse.clone(),
+            Kind::Reverse => None,
+        };
+        Listener { inbound, ..Listener::plain(place.kind) }
+    }
+
     /// Until when each certificate is valid that the configuration leads to.
     pub fn expiries(&self) -> Expiries {
         let whose = |own: &Own| Whose::Stored { key: own.key.clone(), alias: own.alias.clone() };
@@ -42,6 +55,8 @@ impl Credentials {
 pub struct Credentials {
     /// The forward listener's TLS; `None` is plain.
     pub inbound: Option<Inbound>,
+    /// The reverse TLS listener's; `None` when there is no such listener.
+    pub reverse: Option<Inbound>,
     /// The TLS towards targets, and what else differs between them.
     pub targets: Arc<Targets>,
     /// Who may use the forward listener.
@@ -52,6 +67,8 @@ pub struct Credentials {
     pub files: BTreeMap<PathBuf, Fingerprint>,
     /// Those among them that the listener's TLS was made of.
     pub inbound_files: BTreeSet<PathBuf>,
+    /// Those among them that the reverse listener's TLS was made of.
+    pub reverse_files: BTreeSet<PathBuf>,
     /// Our certificates.
     pub own: Vec<Own>,
     /// Those that the configured trust stores hold.

@@ -28,9 +28,22 @@ impl<I: Io> Worker<I> {
                 self.config.waits.of(Wait::Head).min(self.config.waits.of(Wait::Idle))
             }
             Wait::Reload => Millis(self.config.waits.of(Wait::Reload).0.saturating_add(RELOAD_GRACE.0)),
-            other => client.own_span(other).unwrap_or_else(|| self.config.waits.of(other)),
+            other => {
+                let own = self.route_span(client, other).or_else(|| client.own_span(other));
+                own.unwrap_or_else(|| self.config.waits.of(other))
+            }
         };
         (wait, client.since + span)
+    }
+
+    /// How long this wait may last, where the exchange's route has a time of its own for it.
+    fn route_span(&self, client: &Client<I::Socket>, wait: Wait) -> Option<Millis> {
+        let route = self.config.routes.at(client.exchange.lead?.route);
+        match wait {
+            Wait::Connect => route.connect,
+            Wait::Response => route.response,
+            _ => None,
+        }
     }
 
     /// Makes sure the wheel looks at the client when its present wait is over.

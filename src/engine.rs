@@ -5,12 +5,13 @@ use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::crowd::{CONNECTIONS_MAX, Crowd};
 use crate::http::target::Scheme;
-use crate::policy::client_address::{ALLOW, ClientAddress};
+use crate::policy::client_address::{ALLOW, ClientAddress, REVERSE_ALLOW};
 use crate::policy::egress::Egress;
 use crate::policy::forms::{CONNECT_PORTS, FORMS, Forms, Ports};
 use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
+use crate::policy::routes::Routes;
 use crate::policy::subject_rule::{ALLOW_SUBJECTS, SubjectRules};
 use crate::policy::targets::Targets;
 use crate::policy::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
@@ -19,6 +20,7 @@ use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
 use crate::value;
 use crate::wait::Waits;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The longest request head.
@@ -73,6 +75,23 @@ pub const PROXY_PROTOCOL: Setting<bool> = Setting::new(
      address; one without it is closed. With proxy.ip.trusted-proxies set, only those may connect.",
 );
 
+/// Whether the reverse listeners' peers speak the PROXY protocol.
+pub const REVERSE_PROTOCOL: Setting<bool> = Setting::new(
+    "proxy.reverse.protocol",
+    "off",
+    value::boolean,
+    "As proxy.protocol, for the reverse listeners.",
+);
+
+/// Which bodies are not copied.
+pub const SPLICE_MIN: Setting<Option<u64>> = Setting::new(
+    "proxy.splice.min",
+    "32KB",
+    |text| value::size(text).map(|bytes| (bytes > 0).then_some(bytes)),
+    "Bodies of known length with at least this much to come (Spring data size), and bodies that end with their \
+     connection, move from one plain connection to the other inside the kernel (`splice(2)`); 0: never.",
+);
+
 fn head_bytes(text: &str) -> Result<usize, String> {
     let bytes = value::size(text)?;
     match usize::try_from(bytes) {
@@ -121,6 +140,8 @@ pub struct Config {
     pub client_subjects: Option<SubjectRules>,
     /// The connections of each client, where they are limited.
     pub crowd: Option<Arc<Crowd>>,
+    /// Who may enter by the reverse listeners.
+    pub reverse_address: ClientAddress,
     /// How a request may name its target.
     pub forms: Forms,
     /// Ports that CONNECT may reach.
@@ -145,10 +166,14 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What differs between targets, their TLS included.
     pub targets: Arc<Targets>,
+    /// Where the reverse listeners lead; never replaced by others, for exchanges and workers know them by number.
+    pub routes: Arc<Routes>,
     /// Handshakes with one origin that a worker has under way at once.
     pub handshakes_max: usize,
     /// What is written of exchanges; for each worker, what it was when the worker began.
     pub recording: Arc<Recording>,
+    /// Bodies with at least so many bytes to come go through pipes; `None` is none.
+    pub splice_min: Option<u64>,
     /// Who listens to what is said of single requests; `None` is nobody.
     pub request_log: Option<Arc<RequestLog>>,
     /// The limits of one worker.
@@ -170,6 +195,7 @@ impl Config {
             trusted_proxies: source.value(&TRUSTED_PROXIES)?,
             client_subjects: source.value(&ALLOW_SUBJECTS)?,
             crowd: source.value(&CONNECTIONS_MAX)?.map(Crowd::new),
+            reverse_address: source.value(&REVERSE_ALLOW)?,
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
             users: None,
@@ -185,11 +211,21 @@ impl Config {
                 ..Listener::plain(Kind::Forward)
             }],
             targets: Arc::default(),
+            routes: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             recording: Arc::new(Recording::from(source)?),
+            splice_min: source.value(&SPLICE_MIN)?,
             request_log: RequestLog::from(source)?,
             limits,
         })
+    }
+
+    /// Who may enter by the listener of this index.
+    pub fn admits(&self, listener: u8, address: IpAddr) -> bool {
+        match self.listener(listener).kind {
+            Kind::Forward => self.client_address.allows(address),
+            Kind::Reverse => self.reverse_address.allows(address),
+        }
     }
 
     /// The listener of this index.
@@ -253,6 +289,8 @@ pub struct Limits {
     pub exchanges_max: usize,
     /// Large buffers on lease.
     pub large_max: usize,
+    /// Pipes.
+    pub pipes_max: usize,
 }
 
 impl Limits {

@@ -24,6 +24,7 @@
 //!                             Wanted <------------Retry-----------------+          Absent <---Renew----+
 //!           Wanted --Verify--> Verifying --Pass--> Wanted   (a password, off the loop)
 //!           Wanted --Reload--> Reloading   (the shell goes to the target, and we answer)
+//!           Wanted to Handshake --Reroute--> Wanted   (another target of the same route)
 //!           Connecting (CONNECT), Head (an upgrade) --Switch--> Tunnel   (both sides at once)
 //!           any but Body, Done and Tunnel --Refuse--> Done
 //! ```
@@ -31,11 +32,12 @@
 //! The connection closes from any state; that is no transition, the pair is gone.
 
 use crate::access::record::Record;
+use crate::attempt::{CompatLine, Dial};
+use crate::balance::Lead;
 use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::Framing;
-use crate::io::Addresses;
 use crate::key::Key;
 use crate::permits::Permit;
 use crate::policy::proxy_auth::Login;
@@ -196,6 +198,8 @@ pub enum UpstreamEvent {
     Switch,
     /// A reused connection failed and the request may be sent again.
     Retry,
+    /// The target could not be reached, and another one is asked.
+    Reroute,
     /// We answer ourselves.
     Refuse,
     /// The exchange is over and another may follow.
@@ -224,13 +228,22 @@ impl UpstreamState {
         matches!(self, Self::Body | Self::Done | Self::Tunnel)
     }
 
+    /// Whether a connection is there that takes the request.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Head | Self::Body | Self::Done)
+    }
+
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: UpstreamEvent) -> Option<Self> {
         use UpstreamEvent as E;
         match (self, event) {
-            (Self::Absent, E::Ask) | (Self::Head, E::Retry) | (Self::Verifying, E::Pass) => {
-                Some(Self::Wanted)
-            }
+            (Self::Absent, E::Ask)
+            | (Self::Head, E::Retry)
+            | (Self::Verifying, E::Pass)
+            | (
+                Self::Wanted | Self::Queued | Self::Resolving | Self::Connecting | Self::Handshake,
+                E::Reroute,
+            ) => Some(Self::Wanted),
             (Self::Wanted, E::Verify) => Some(Self::Verifying),
             (Self::Wanted, E::Reload) => Some(Self::Reloading),
             (Self::Wanted, E::Resolve) => Some(Self::Resolving),
@@ -269,6 +282,7 @@ impl UpstreamEvent {
         Self::End,
         Self::Switch,
         Self::Retry,
+        Self::Reroute,
         Self::Refuse,
         Self::Renew,
     ];
@@ -295,21 +309,6 @@ pub struct Ask {
     pub upgrade: bool,
 }
 
-/// The connection attempts of one exchange.
-#[derive(Debug)]
-pub struct Dial {
-    /// The addresses of the target.
-    pub addresses: Addresses,
-    /// Index of the first address tried.
-    pub start: usize,
-    /// How many were tried.
-    pub tried: usize,
-    /// The fault to report when no address is left.
-    pub fault: What,
-    /// A resumed session was about a certificate that does not pass any more, so the address was dialled anew.
-    pub anew: bool,
-}
-
 /// One way through a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
@@ -328,15 +327,6 @@ pub struct Tunnel {
     pub down: Way,
 }
 
-/// What the legacy's error text needs of the request (`proxy.error.compat`).
-#[derive(Debug)]
-pub struct CompatLine {
-    /// The method.
-    pub method: Box<[u8]>,
-    /// The target URL without its query.
-    pub url: Box<[u8]>,
-}
-
 /// One request and its answer.
 #[derive(Debug)]
 pub struct Exchange {
@@ -350,6 +340,8 @@ pub struct Exchange {
     pub ask: Ask,
     /// Where it goes.
     pub destination: Option<Rc<Destination>>,
+    /// The target of a route that it is with (reverse listeners).
+    pub lead: Option<Lead>,
     /// The outgoing request head.
     pub forward: Option<Lease>,
     /// The outgoing answer head, or our own answer.
@@ -415,6 +407,7 @@ impl Default for Exchange {
             response: Framer::new(Framing::None, false),
             ask: Ask::default(),
             destination: None,
+            lead: None,
             forward: None,
             answer: None,
             link: None,
@@ -553,24 +546,29 @@ Wanted Queue Queued
 Wanted Resolve Resolving
 Wanted Dial Connecting
 Wanted Open Head
+Wanted Reroute Wanted
 Wanted Refuse Done
 Verifying Pass Wanted
 Verifying Refuse Done
 Reloading Refuse Done
 Queued Dial Connecting
 Queued Open Head
+Queued Reroute Wanted
 Queued Refuse Done
 Resolving Queue Queued
 Resolving Dial Connecting
 Resolving Open Head
+Resolving Reroute Wanted
 Resolving Refuse Done
 Connecting Dial Connecting
 Connecting Shake Handshake
 Connecting Open Head
 Connecting Switch Tunnel
+Connecting Reroute Wanted
 Connecting Refuse Done
 Handshake Dial Connecting
 Handshake Open Head
+Handshake Reroute Wanted
 Handshake Refuse Done
 Head Answer Body
 Head Switch Tunnel

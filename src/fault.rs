@@ -70,6 +70,8 @@ faults! {
     Truncated: Client 400 "bad_request" "the request ended before it was complete";
     /// `x-target-host` cannot be used.
     BadTarget: Client 400 "bad_target" "the value of x-target-host is not a usable http or https target";
+    /// The path of a request cannot be told from another, or leads out of ours (reverse listeners).
+    BadPath: Client 400 "bad_path" "the path of the request leads above its root or is not escaped properly";
     /// The request head was not complete in time.
     HeadTimeout: Client 408 "request_timeout" "the request head did not arrive in time";
     /// The request body paused too long.
@@ -101,6 +103,10 @@ faults! {
     TargetMissing: Policy 403 "target_missing" "you have to include x-target-host header";
     /// The egress policy refuses the target.
     TargetDenied: Policy 403 "target_denied" "the egress policy does not allow this target (proxy.target.allow)";
+    /// No route of the reverse listener takes the path.
+    NoRoute: Policy 404 "no_route" "no route leads to this path";
+    /// CONNECT on a reverse listener.
+    ConnectNever: Policy 405 "connect_off" "a reverse listener serves no CONNECT";
     /// A rule of the egress policy denies the target.
     TargetBarred: Policy 403 "target_denied" "the egress policy denies this target (proxy.target.deny)";
     /// TRACE is never forwarded (it would echo credentials).
@@ -225,7 +231,7 @@ impl What {
     /// Whether the framing of the client's connection can no longer be trusted, so that it closes after the answer.
     pub const fn closes(self) -> bool {
         match self.row().0 {
-            Blame::Client => !matches!(self, Self::BadTarget),
+            Blame::Client => !matches!(self, Self::BadTarget | Self::BadPath),
             Blame::Policy => matches!(self, Self::ClientDenied),
             Blame::Upstream => false,
             Blame::Proxy => true,
@@ -236,6 +242,34 @@ impl What {
     /// (RFC 9112 §9.3.1; the other conditions are the exchange's to know).
     pub const fn retryable(self) -> bool {
         matches!(self, Self::NoResponse | Self::UpstreamReset)
+    }
+
+    /// Whether nothing of the request has reached its target, so that another one of the same route may be asked.
+    pub const fn unreached(self) -> bool {
+        matches!(
+            self,
+            Self::DnsFailed
+                | Self::DnsTimeout
+                | Self::ConnectRefused
+                | Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::TlsTimeout
+                | Self::TlsFailed
+                | Self::TlsProtocol
+                | Self::TlsUntrusted
+                | Self::TlsHostname
+                | Self::TlsExpired
+                | Self::TlsCertificate
+                | Self::TlsWeakKey
+                | Self::TlsSerialNumber
+                | Self::TlsClientCertRequired
+                | Self::TlsClientCertRejected
+        )
+    }
+
+    /// Whether it tells against the target, so that others of its route are preferred for a while.
+    pub const fn discredits(self) -> bool {
+        self.unreached() || matches!(self, Self::ReadTimeout | Self::SendTimeout)
     }
 
     /// How loudly the operators' log speaks of it. Nothing an origin sends or a client does is an error of ours.
@@ -251,8 +285,8 @@ impl What {
                 | Self::ClientTlsTimeout => Level::Info,
                 _ => Level::Warn,
             },
-            // Most clients ask without a password first.
-            Blame::Policy if matches!(self, Self::ProxyAuth) => Level::Info,
+            // Whoever looks for holes asks for paths that are not there, and most clients ask without a password first.
+            Blame::Policy if matches!(self, Self::NoRoute | Self::ProxyAuth) => Level::Info,
             Blame::Policy | Blame::Upstream => Level::Warn,
             Blame::Proxy => Level::Error,
         }
@@ -274,7 +308,8 @@ mod tests {
         for what in What::ALL {
             assert!(what.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{what:?}");
             assert!(
-                [400, 403, 405, 407, 408, 414, 431, 500, 501, 502, 503, 504, 505].contains(&what.status()),
+                [400, 403, 404, 405, 407, 408, 414, 431, 500, 501, 502, 503, 504, 505]
+                    .contains(&what.status()),
                 "{what:?}"
             );
         }

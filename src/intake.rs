@@ -1,8 +1,9 @@
 //! What comes in from a client: the verdict on a request's head, its body, and our own answers.
 
+use crate::attempt::CompatLine;
 use crate::decisions::Decision;
 use crate::engine::{DISCARD_MAX, Kind};
-use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
+use crate::exchange::{Ask, ClientEvent, ClientState, UpstreamEvent};
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::{self, Framing};
@@ -16,6 +17,7 @@ use crate::policy::egress::Egress;
 use crate::policy::groups::GroupNumber;
 use crate::policy::proxy_auth::Login;
 use crate::pool::{Asker, Destination};
+use crate::reverse::{self, Taken};
 use crate::stats::Counter;
 use crate::tunnel;
 use crate::turn::Turn;
@@ -98,8 +100,10 @@ fn judge_head<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> 
     match judged? {
         None => Ok(false),
         Some((_, verdict)) => {
-            if let Err(what) = verdict {
-                refuse(turn, client, what);
+            match verdict {
+                Ok(Taken::Forwarded) => {}
+                Ok(Taken::Greeted) => answer_ourselves(turn, client, false, reply::greeting),
+                Err(what) => refuse(turn, client, what),
             }
             Ok(true)
         }
@@ -112,7 +116,7 @@ fn take_request<I: Io>(
     turn: &mut Turn<'_, I>,
     client: &mut Client<I::Socket>,
     bytes: &[u8],
-) -> Result<Result<(), What>, What> {
+) -> Result<Result<Taken, What>, What> {
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
     if let Some(proxy) = &client.relayed {
@@ -160,7 +164,10 @@ fn take_request<I: Io>(
         exchange.client_on(ClientEvent::End);
     }
     client.since = turn.now;
-    Ok(forward(turn, client, &request, &form, bytes))
+    Ok(match turn.config.listener(client.listener).kind {
+        Kind::Forward => forward(turn, client, &request, &form, bytes).map(|()| Taken::Forwarded),
+        Kind::Reverse => reverse::forward(turn, client, &request, &form, bytes),
+    })
 }
 
 /// Finds the destination and writes the outgoing head.
@@ -388,6 +395,7 @@ fn answer_ourselves<I: Io>(
     if let Some(inbound) = &mut leg.inbound {
         inbound.discard_passed();
     }
+    turn.pipes.reclaim(&mut leg.pipe);
     exchange.discarded = Some(0);
     exchange.upstream_on(UpstreamEvent::Refuse);
     answer(turn, client, write);

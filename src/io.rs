@@ -68,12 +68,24 @@ pub struct ReloadAsk {
 pub trait Io {
     /// A connected or connecting stream socket; closed when dropped. `Send`, so that a leg can change workers.
     type Socket: Send;
+    /// A pipe between two sockets; closed when dropped.
+    type Pipe: Send;
 
     /// Receives into `into`, which is not empty.
     fn recv(&mut self, socket: &mut Self::Socket, into: &mut [u8]) -> Moved;
 
     /// Sends from `slices` in order; at least one is not empty.
     fn send(&mut self, socket: &mut Self::Socket, slices: &[IoSlice<'_>]) -> Moved;
+
+    /// Opens a pipe; `None` when there are no more or they do not help here: bytes are copied then.
+    fn pipe(&mut self) -> Option<Self::Pipe>;
+
+    /// Moves up to `max` received bytes from a socket into a pipe. `Blocked` may also mean that the pipe is full: it
+    /// is for the caller to know whether it holds anything.
+    fn splice_in(&mut self, socket: &mut Self::Socket, pipe: &mut Self::Pipe, max: usize) -> Moved;
+
+    /// Sends up to `max` bytes of a pipe, which holds as many.
+    fn splice_out(&mut self, pipe: &mut Self::Pipe, socket: &mut Self::Socket, max: usize) -> Moved;
 
     /// Registers a socket for both directions, edge-triggered, under the token of `key`.
     ///

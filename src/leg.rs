@@ -3,8 +3,12 @@
 use crate::buf::{BufPool, Lease, SMALL};
 use crate::fault::What;
 use crate::io::{Io, Moved, Ready};
+use crate::pipe::Pipe;
 use crate::secure::{Secure, Shaken};
 use std::io::IoSlice;
+
+/// A receive of fewer bytes costs less through a buffer than through a pipe.
+const FLOW_MIN: u64 = 16 * 1024;
 
 /// One socket of a pair. It holds nothing bound to a thread, so it can change workers.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub struct Leg<S> {
     pub ready: Ready,
     /// What was received, opened if it came through TLS; leased while it holds something.
     pub inbound: Option<Lease>,
+    /// What was received and not looked at, on its way to the other leg; then `inbound` is not leased.
+    pub pipe: Option<Pipe>,
     /// TLS, if the connection speaks it.
     pub secure: Option<Box<Secure>>,
     /// Why TLS failed.
@@ -31,6 +37,10 @@ pub struct Leg<S> {
     pub cramped: bool,
     /// The last receive filled its buffer: the next lease is a large one.
     bulk: bool,
+    /// What the last receive brought.
+    flow: u32,
+    /// It went through a pipe.
+    spliced: bool,
 }
 
 /// What a send did.
@@ -62,6 +72,7 @@ impl<S> Leg<S> {
             socket,
             ready: Ready::default(),
             inbound: None,
+            pipe: None,
             secure,
             fault: None,
             ended: false,
@@ -70,6 +81,8 @@ impl<S> Leg<S> {
             broken: false,
             cramped: false,
             bulk: false,
+            flow: 0,
+            spliced: false,
         }
     }
 
@@ -84,13 +97,29 @@ impl<S> Leg<S> {
 
     /// Whether a receive makes sense: something may be there and there is room for it.
     pub fn can_receive(&self) -> bool {
-        if self.ended || self.failed {
+        if self.ended || self.failed || self.pipe.is_some() {
             return false;
         }
         match &self.secure {
             Some(secure) => secure.can_receive(self.ready.readable, self.inbound.as_ref()),
             None => self.ready.readable && self.inbound.as_ref().is_none_or(|buf| buf.has_room()),
         }
+    }
+
+    /// Whether the socket has anything to say: bytes, an end or an error.
+    pub fn has_news(&self) -> bool {
+        self.ready.readable && !self.ended && !self.failed
+    }
+
+    /// Whether a pipe is worth its while for the `left` bytes of a body, when bodies of `min` bytes have one: so much
+    /// has to arrive at once.
+    pub fn suits_pipe(&self, left: u64, min: u64) -> bool {
+        u64::from(self.flow) >= min.min(FLOW_MIN) && (left >= min || (left > 0 && self.spliced))
+    }
+
+    /// `n` bytes went into the pipe: what follows this body begins with a head, for which a small buffer will do.
+    pub fn note_spliced(&mut self, n: usize) {
+        (self.flow, self.spliced, self.bulk) = (n as u32, true, false);
     }
 
     /// Receives once into the leased buffer (leasing it first). An emptied lease goes back.
@@ -183,6 +212,7 @@ impl<S> Leg<S> {
         let moved = io.recv(&mut self.socket, room);
         if let Moved::Bytes(n) = moved {
             buf.received(n);
+            (self.flow, self.spliced) = (n as u32, false);
             self.bulk = n == wanted && n >= SMALL / 2;
             // A short receive proves the queue empty, unless the end of the stream is queued behind it (epoll(7)).
             if n < wanted && !self.ready.read_closed && !self.broken {
@@ -192,7 +222,8 @@ impl<S> Leg<S> {
         moved
     }
 
-    fn judge_moved(&mut self, moved: Moved) -> Received {
+    /// What a receive of `moved` says of the socket.
+    pub fn judge_moved(&mut self, moved: Moved) -> Received {
         match moved {
             Moved::Bytes(n) => Received::Bytes(n),
             Moved::Blocked if !self.broken => {
@@ -233,11 +264,16 @@ impl<S> Leg<S> {
 
     fn send_slices(&mut self, io: &mut impl Io<Socket = S>, slices: &[IoSlice<'_>]) -> usize {
         let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-        match io.send(&mut self.socket, slices) {
-            Moved::Bytes(n) => {
-                self.ready.writable = n == wanted;
-                n
-            }
+        let moved = io.send(&mut self.socket, slices);
+        let n = self.judge_sent(moved);
+        self.ready.writable &= n == wanted;
+        n
+    }
+
+    /// What a send says of the socket; how many bytes went out.
+    pub fn judge_sent(&mut self, moved: Moved) -> usize {
+        match moved {
+            Moved::Bytes(n) => n,
             Moved::Blocked => {
                 self.ready.writable = false;
                 0
@@ -316,9 +352,9 @@ impl<S> Leg<S> {
         self.secure.as_ref().is_some_and(|secure| secure.sealed.inbound.is_some())
     }
 
-    /// Whether it holds any buffer.
+    /// Whether it holds any buffer or pipe.
     pub fn is_holding(&self) -> bool {
-        self.inbound.is_some() || self.has_unsent() || self.has_sealed()
+        self.inbound.is_some() || self.pipe.is_some() || self.has_unsent() || self.has_sealed()
     }
 
     /// Buffers it holds.
@@ -400,8 +436,23 @@ impl<S> Leg<S> {
         self.inbound.as_ref().map_or(&[], |buf| buf.pending())
     }
 
-    /// Judged bytes that wait to be sent to the other leg.
+    /// Whether anything of it waits to be sent to the other leg.
+    pub fn has_passed(&self) -> bool {
+        self.pipe.is_some() || !self.passed().is_empty()
+    }
+
+    /// Judged bytes in the buffer that wait to be sent to the other leg.
     pub fn passed(&self) -> &[u8] {
         self.inbound.as_ref().map_or(&[], |buf| buf.passed())
+    }
+    /// What must always hold. For tests; how many pipes it has.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn check(&self) -> usize {
+        let Some(pipe) = &self.pipe else { return 0 };
+        assert!(pipe.held() > 0, "an empty pipe is returned");
+        assert!(self.inbound.is_none() && self.secure.is_none(), "bytes are in a buffer or in a pipe");
+        1
     }
 }

@@ -4,9 +4,13 @@
 //! `SO_REUSEPORT` would let a second process join the group unnoticed, so each address is first bound plainly: a port
 //! in use is an error that names it.
 
-use crate::setting::Setting;
+pub mod owner;
+
+use crate::engine::Kind;
+use crate::setting::{Setting, Source};
 use crate::value;
 use mio::net::{TcpListener, TcpStream};
+use owner::Owner;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -36,6 +40,77 @@ pub const BACKLOG: Setting<i32> = Setting::new(
     "Connections the kernel queues for each worker before they are accepted (at most net.core.somaxconn).",
 );
 
+/// The reverse listener's port.
+pub static REVERSE_PORT: Setting<Option<u16>> = Setting::new(
+    "proxy.reverse.port",
+    "",
+    optional_port,
+    "Port of the reverse listener, httpd's 80; unset: there is none, 0 lets the system choose.",
+);
+
+/// The reverse TLS listener's port.
+pub static REVERSE_SSL_PORT: Setting<Option<u16>> = Setting::new(
+    "proxy.reverse.ssl.port",
+    "",
+    optional_port,
+    "Port of the reverse TLS listener, httpd's 443; unset: there is none, 0 lets the system choose.",
+);
+
+/// The reverse listeners' address.
+pub static REVERSE_ADDRESS: Setting<Option<IpAddr>> = Setting::new(
+    "proxy.reverse.address",
+    "",
+    address,
+    "Address of the reverse listeners; unset: that of server.address.",
+);
+
+fn optional_port(text: &str) -> Result<Option<u16>, String> {
+    if text.trim().is_empty() { Ok(None) } else { value::port(text).map(Some) }
+}
+
+/// Where a listener is to be opened, and the keys that say so.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// What clients reach there.
+    pub kind: Kind,
+    /// Whether it speaks TLS; the forward listener's keys say it elsewhere.
+    pub tls: bool,
+    address: Option<IpAddr>,
+    port: u16,
+    address_key: &'static str,
+    port_key: &'static str,
+}
+
+/// Every listener there is to be, the forward one first.
+///
+/// # Errors
+/// What is wrong with a text.
+pub fn places(source: &impl Source) -> Result<Vec<Place>, String> {
+    let forward = Place {
+        kind: Kind::Forward,
+        tls: false,
+        address: source.value(&ADDRESS)?,
+        port: source.value(&PORT)?,
+        address_key: ADDRESS.key,
+        port_key: PORT.key,
+    };
+    let own_address = source.value(&REVERSE_ADDRESS)?;
+    let address_key = if own_address.is_some() { REVERSE_ADDRESS.key } else { ADDRESS.key };
+    let mut places = vec![forward];
+    for (setting, tls) in [(&REVERSE_PORT, false), (&REVERSE_SSL_PORT, true)] {
+        let address = own_address.or(forward.address);
+        places.extend(source.value(setting)?.map(|port| Place {
+            kind: Kind::Reverse,
+            tls,
+            address,
+            port,
+            address_key,
+            port_key: setting.key,
+        }));
+    }
+    Ok(places)
+}
+
 fn address(text: &str) -> Result<Option<IpAddr>, String> {
     match text.trim() {
         "" => Ok(None),
@@ -50,19 +125,14 @@ fn address(text: &str) -> Result<Option<IpAddr>, String> {
 ///
 /// # Errors
 /// A sentence that names the address and what stands in the way.
-pub fn open(
-    address: Option<IpAddr>,
-    port: u16,
-    backlog: i32,
-    count: usize,
-) -> Result<Vec<TcpListener>, String> {
-    let wanted = SocketAddr::new(address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port);
+pub fn open(place: &Place, backlog: i32, count: usize) -> Result<Vec<TcpListener>, String> {
+    let wanted = SocketAddr::new(place.address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), place.port);
     match open_at(wanted, backlog, count) {
-        Err(error) if address.is_none() && lacks_ipv6(&error) => {
-            let wanted = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            open_at(wanted, backlog, count).map_err(|error| sentence(wanted, &error))
+        Err(error) if place.address.is_none() && lacks_ipv6(&error) => {
+            let wanted = SocketAddr::from((Ipv4Addr::UNSPECIFIED, place.port));
+            open_at(wanted, backlog, count).map_err(|error| sentence(place, wanted, &error))
         }
-        opened => opened.map_err(|error| sentence(wanted, &error)),
+        opened => opened.map_err(|error| sentence(place, wanted, &error)),
     }
 }
 
@@ -72,18 +142,26 @@ fn lacks_ipv6(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn sentence(address: SocketAddr, error: &io::Error) -> String {
+fn sentence(place: &Place, address: SocketAddr, error: &io::Error) -> String {
+    let port = place.port_key;
     match error.kind() {
-        ErrorKind::AddrInUse => format!(
-            "{address} is in use by another process; stop it (ss -ltnp 'sport = :{}' shows it) or change server.port",
-            address.port()
-        ),
+        ErrorKind::AddrInUse => match owner::of(address.port()) {
+            Owner::Ourselves => format!("{address} is in use by another listener of ours; change {port}"),
+            Owner::Process(process) => {
+                format!("{address} is in use by {process}; stop it or change {port}")
+            }
+            Owner::Unknown => format!(
+                "{address} is in use by another process, which only root may name (ss -ltnp 'sport = :{}'); stop it or \
+                 change {port}",
+                address.port()
+            ),
+        },
         ErrorKind::AddrNotAvailable => {
-            format!("{address} is not an address of this machine; correct server.address")
+            format!("{address} is not an address of this machine; correct {}", place.address_key)
         }
         ErrorKind::PermissionDenied => format!(
             "{address} needs the right to bind ports below 1024; run as root, grant CAP_NET_BIND_SERVICE or change \
-             server.port"
+             {port}"
         ),
         _ => format!("{address} cannot be opened: {error}"),
     }
@@ -184,20 +262,32 @@ fn is_exhausted(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setting::Defaults;
+
+    fn at(address: Option<IpAddr>, port: u16) -> Place {
+        let (address_key, port_key) = (REVERSE_ADDRESS.key, REVERSE_PORT.key);
+        Place { kind: Kind::Reverse, tls: false, address, port, address_key, port_key }
+    }
+
+    #[test]
+    fn only_the_forward_listener_is_there_unasked() {
+        let places = places(&Defaults).expect("defaults are in order");
+        assert_eq!(places.iter().map(|place| place.kind).collect::<Vec<_>>(), [Kind::Forward]);
+    }
 
     #[test]
     fn a_port_in_use_is_named_even_when_it_could_be_shared() {
-        let ip = Some(IpAddr::from([127, 0, 0, 1]));
-        let first = open(ip, 0, 8, 2).expect("a free port");
+        let first = open(&at(Some(IpAddr::from([127, 0, 0, 1])), 0), 8, 2).expect("a free port");
         let address = first[0].local_addr().expect("bound");
         assert_eq!(first[1].local_addr().expect("bound"), address);
-        let again = open(ip, address.port(), 8, 1).expect_err("taken");
-        assert!(again.starts_with(&format!("{address} is in use by another process; ")), "{again}");
+        let again = open(&at(Some(address.ip()), address.port()), 8, 1).expect_err("taken");
+        let expected = format!("{address} is in use by another listener of ours; change proxy.reverse.port");
+        assert_eq!(again, expected);
     }
 
     #[test]
     fn every_address_takes_both_families() {
-        let both = open(None, 0, 8, 1).expect("a free port");
+        let both = open(&at(None, 0), 8, 1).expect("a free port");
         let port = both[0].local_addr().expect("bound").port();
         std::net::TcpStream::connect(("127.0.0.1", port)).expect("IPv4 enters");
     }

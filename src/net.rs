@@ -15,11 +15,19 @@ use crate::server::verifier::Verifier;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use socket2::SockRef;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Bytes of pages a pipe has room for, if the kernel lets us.
+const PIPE_BYTES: usize = 256 * 1024;
+/// Beyond a user's soft limit (`/proc/sys/fs/pipe-user-pages-soft`) the kernel gives pipes of a page or two, which
+/// cost more than they save.
+const PIPE_BYTES_MIN: usize = 64 * 1024;
 
 /// One worker's sockets.
 pub struct Net {
@@ -62,6 +70,23 @@ fn moved(result: std::io::Result<usize>) -> Moved {
     }
 }
 
+/// A pipe of the kernel.
+pub struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Moves up to `max` bytes; one of the two is a pipe.
+fn spliced(from: impl AsFd, to: impl AsFd, max: usize) -> Moved {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    loop {
+        match splice(from.as_fd(), None, to.as_fd(), None, max, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return moved(result.map_err(Into::into)),
+        }
+    }
+}
+
 fn dial_fault(error: &std::io::Error) -> What {
     match error.kind() {
         ErrorKind::ConnectionRefused => What::ConnectRefused,
@@ -72,6 +97,7 @@ fn dial_fault(error: &std::io::Error) -> What {
 
 impl Io for Net {
     type Socket = TcpStream;
+    type Pipe = Pipe;
 
     fn recv(&mut self, socket: &mut TcpStream, into: &mut [u8]) -> Moved {
         loop {
@@ -93,6 +119,22 @@ impl Io for Net {
                 result => return moved(result),
             }
         }
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        // What was refused shows in what it is.
+        let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+        let bytes = fcntl_getpipe_size(&write).ok()?;
+        (bytes >= PIPE_BYTES_MIN).then_some(Pipe { read, write })
+    }
+
+    fn splice_in(&mut self, socket: &mut TcpStream, pipe: &mut Pipe, max: usize) -> Moved {
+        spliced(socket, &pipe.write, max)
+    }
+
+    fn splice_out(&mut self, pipe: &mut Pipe, socket: &mut TcpStream, max: usize) -> Moved {
+        spliced(&pipe.read, socket, max)
     }
 
     fn register(&mut self, socket: &mut TcpStream, key: Key, side: Side) -> Result<(), What> {

@@ -3,7 +3,7 @@
 use crate::access::record::TargetTls;
 use crate::buf::BufPool;
 use crate::crowd::Place;
-use crate::engine::Config;
+use crate::engine::{Config, Kind};
 use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::http::head::HeadScan;
 use crate::io::Io;
@@ -31,6 +31,8 @@ pub struct Client<S> {
     pub scan: HeadScan,
     /// The listener it came through, an index into the configuration's.
     pub listener: u8,
+    /// The host it asked a reverse listener for, in lower case; kept from request to request, for it rarely changes.
+    pub host: Box<[u8]>,
     /// Its address: the socket's, or what a proxy that is believed tells of it.
     pub address: IpAddr,
     /// The address of that proxy, where it relays requests of clients that it names in `X-Forwarded-For`.
@@ -75,6 +77,7 @@ impl<S> Client<S> {
             exchange,
             scan: HeadScan::default(),
             listener,
+            host: Box::default(),
             address,
             relayed: None,
             preface: None,
@@ -90,6 +93,13 @@ impl<S> Client<S> {
             shaking: false,
             since: now,
             look: Now::NEVER,
+        }
+    }
+
+    /// Notes the host it asks for.
+    pub fn note_host(&mut self, host: &[u8]) {
+        if !self.host.eq_ignore_ascii_case(host) {
+            self.host = host.to_ascii_lowercase().into();
         }
     }
 
@@ -109,7 +119,8 @@ impl<S> Client<S> {
     /// a certificate, and with each request that was relayed for somebody else.
     pub fn admit(&mut self, address: IpAddr, config: &Config) {
         self.address = address;
-        let (groups, subjects) = (&config.egress.groups, &config.client_subjects);
+        let forward = config.listener(self.listener).kind == Kind::Forward;
+        let (groups, subjects) = (&config.egress.groups, config.client_subjects.as_ref().filter(|_| forward));
         let shown = self.leg.secure.as_ref().filter(|_| groups.look_at_subjects() || subjects.is_some());
         let shown = shown.and_then(|secure| secure.session.peer_certificates().first());
         let subject = shown.and_then(|leaf| Subject::read(leaf));
@@ -119,8 +130,8 @@ impl<S> Client<S> {
         let unshown = matches!(state, ClientState::Preface | ClientState::Handshake);
         let untold = self.relayed.is_some() && state != ClientState::Head;
         let named = |rules: &SubjectRules| subject.as_ref().is_some_and(|subject| rules.name(subject));
-        let entitled = subjects.as_ref().is_none_or(|rules| unshown || named(rules));
-        self.denied = !entitled || !(untold || config.client_address.allows(address));
+        let entitled = subjects.is_none_or(|rules| unshown || named(rules));
+        self.denied = !entitled || !(untold || config.admits(self.listener, address));
     }
 
     /// What the pair waits for now.
@@ -172,7 +183,7 @@ impl<S> Client<S> {
     pub fn has_answer_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.answer.is_some()
             || self.leg.has_unsent()
-            || upstream.is_some_and(|upstream| !upstream.leg.passed().is_empty())
+            || upstream.is_some_and(|upstream| upstream.leg.has_passed())
     }
 
     /// Behind the last answer of a connection TLS says that nothing follows: it belongs to an answer that ends there, so
@@ -202,7 +213,7 @@ impl<S> Client<S> {
     /// Whether something waits to go to the upstream.
     pub fn has_request_to_send(&self, upstream: Option<&Upstream<S>>) -> bool {
         self.exchange.forward.as_ref().is_some_and(|buf| !buf.passed().is_empty())
-            || !self.leg.passed().is_empty()
+            || self.leg.has_passed()
             || upstream.is_some_and(|upstream| upstream.leg.has_unsent())
     }
 }
@@ -236,4 +247,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 360);
+const _: () = assert!(size_of::<Client<u32>>() <= 408);

@@ -8,6 +8,7 @@ pub mod groups;
 pub mod header_filter;
 pub mod proxy_auth;
 pub mod reload_clients;
+pub mod routes;
 pub mod standing;
 pub mod subject_rule;
 pub mod target_rule;

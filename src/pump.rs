@@ -13,6 +13,7 @@ use crate::intake;
 use crate::io::Io;
 use crate::leg::{Leg, Received, Sent};
 use crate::pair::{Client, Upstream};
+use crate::splice;
 use crate::stats::Counter;
 use crate::tunnel::{self, Flow};
 use crate::turn::Turn;
@@ -91,7 +92,7 @@ pub fn pump<I: Io>(
             let flows = client.leg.ready.readable || (client.leg.ready.writable && client.leg.has_unsent());
             return if flows { Step::Shake } else { Step::Rest };
         }
-        let mut moved = match receive_request(turn, client) {
+        let mut moved = match receive_request(turn, client, upstream.as_deref()) {
             Ok(moved) => moved,
             Err(step) => return step,
         };
@@ -122,10 +123,23 @@ fn note_leg_fault<S>(client: &mut Client<S>) {
 }
 
 /// Reads from the client when its state wants more. `Err` ends the pump.
-fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>) -> Result<bool, Step> {
+fn receive_request<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: Option<&Upstream<I::Socket>>,
+) -> Result<bool, Step> {
     let state = client.exchange.client();
     let ended = state != ClientState::Lingering && client.leg.has_said_farewell();
-    if state == ClientState::Done || ended || !client.leg.can_receive() {
+    if state == ClientState::Done || ended {
+        return Ok(false);
+    }
+    if state == ClientState::Body
+        && let Some(upstream) = upstream
+        && let Some(moved) = splice_request(turn, client, upstream)
+    {
+        return Ok(moved);
+    }
+    if !client.leg.can_receive() {
         return Ok(false);
     }
     if !client.admitted && state != ClientState::Lingering {
@@ -163,6 +177,29 @@ fn receive_request<I: Io>(turn: &mut Turn<'_, I>, client: &mut Client<I::Socket>
     Ok(received != Received::Nothing)
 }
 
+/// Receives bytes of the request's body into a pipe, once its head has gone out; `None`: they are to be read.
+fn splice_request<I: Io>(
+    turn: &mut Turn<'_, I>,
+    client: &mut Client<I::Socket>,
+    upstream: &Upstream<I::Socket>,
+) -> Option<bool> {
+    let Client { leg, exchange, since, .. } = client;
+    if exchange.discarded.is_some() || !exchange.upstream().is_open() {
+        return None;
+    }
+    let left = exchange.request.unseen();
+    let received = splice::receive(turn, leg, &upstream.leg, left, exchange.forward.is_none())?;
+    if let Received::Bytes(n) = received {
+        exchange.request.advance(n);
+        if let Some(record) = &mut exchange.record {
+            record.received += n as u64;
+        }
+        turn.stats.add(Counter::BytesFromClients, n);
+        *since = turn.now;
+    }
+    Some(received != Received::Nothing)
+}
+
 /// Sends the rewritten head and the passed body bytes in one call.
 fn send_request<I: Io>(
     turn: &mut Turn<'_, I>,
@@ -170,14 +207,25 @@ fn send_request<I: Io>(
     upstream: &mut Upstream<I::Socket>,
 ) -> bool {
     let Client { leg, exchange, since, .. } = client;
-    let open = matches!(exchange.upstream(), UpstreamState::Head | UpstreamState::Body | UpstreamState::Done);
-    if !open || !upstream.leg.ready.writable || upstream.leg.broken || upstream.leg.failed {
+    if !exchange.upstream().is_open()
+        || !upstream.leg.ready.writable
+        || upstream.leg.broken
+        || upstream.leg.failed
+    {
         return false;
     }
     // A pooled connection that closed or spoke after it was chosen gets no byte, so that any request may go elsewhere.
     if exchange.reused && !exchange.sent && !is_silent(turn.io, turn.bufs, &mut upstream.leg) {
         upstream.leg.failed = true;
         return true;
+    }
+    if leg.pipe.is_some() && exchange.forward.is_none() {
+        let n = splice::send(turn, leg, &mut upstream.leg);
+        turn.stats.add(Counter::BytesToUpstreams, n);
+        if n > 0 {
+            *since = turn.now;
+        }
+        return n > 0 || upstream.leg.broken;
     }
     let head = exchange.forward.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();
@@ -226,10 +274,23 @@ fn receive_answer<I: Io>(
 ) -> bool {
     let exchange = &mut client.exchange;
     let due = matches!(exchange.upstream(), UpstreamState::Head | UpstreamState::Body);
-    if !due || exchange.fault.is_some() || !upstream.leg.can_receive() {
+    if !due || exchange.fault.is_some() {
         return false;
     }
-    let received = upstream.leg.receive(turn.io, turn.bufs);
+    let (left, clear) = (exchange.response.unseen(), exchange.answer.is_none());
+    let received = match splice::receive(turn, &mut upstream.leg, &client.leg, left, clear) {
+        Some(received) => {
+            if let Received::Bytes(n) = received {
+                exchange.response.advance(n);
+                if let Some(record) = &mut exchange.record {
+                    record.body += n as u64;
+                }
+            }
+            received
+        }
+        None if upstream.leg.can_receive() => upstream.leg.receive(turn.io, turn.bufs),
+        None => return false,
+    };
     if let Received::Bytes(n) = received {
         turn.stats.add(Counter::BytesFromUpstreams, n);
         client.since = turn.now;
@@ -245,11 +306,24 @@ fn receive_answer<I: Io>(
 fn send_answer<I: Io>(
     turn: &mut Turn<'_, I>,
     client: &mut Client<I::Socket>,
-    upstream: Option<&mut Upstream<I::Socket>>,
+    mut upstream: Option<&mut Upstream<I::Socket>>,
 ) -> bool {
     let Client { leg, exchange, since, .. } = client;
     if !leg.ready.writable || leg.broken {
         return false;
+    }
+    if exchange.answer.is_none()
+        && let Some(upstream) = upstream.as_deref_mut().filter(|upstream| upstream.leg.pipe.is_some())
+    {
+        let n = splice::send(turn, &mut upstream.leg, leg);
+        if let Some(record) = &mut exchange.record {
+            record.sent += n as u64;
+        }
+        turn.stats.add(Counter::BytesToClients, n);
+        if n > 0 {
+            *since = turn.now;
+        }
+        return n > 0 || leg.broken;
     }
     let head = exchange.answer.as_ref().map_or(&[][..], |buf| buf.passed());
     let head_len = head.len();

@@ -34,6 +34,7 @@ use desk::{Order, Plant};
 use files::{Differing, Files, Seen};
 use limit::Limit;
 use peer::Failure;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -258,9 +259,16 @@ impl Keeper {
         let old = std::mem::replace(&mut self.credentials, loaded);
         let new = &mut self.credentials;
         let changed = |path: &Path| old.files.get(path) != new.files.get(path);
-        let inbound = &new.inbound_files;
-        if old.inbound_files == *inbound && !inbound.iter().any(|path| changed(path)) {
+        let same = |old: &BTreeSet<PathBuf>, new: &BTreeSet<PathBuf>| {
+            old == new && !new.iter().any(|path| changed(path))
+        };
+        let (forward, reverse) =
+            (same(&old.inbound_files, &new.inbound_files), same(&old.reverse_files, &new.reverse_files));
+        if forward {
             new.inbound.clone_from(&old.inbound);
+        }
+        if reverse {
+            new.reverse.clone_from(&old.reverse);
         }
         if old.users_file == new.users_file && !new.users_file.iter().any(|path| changed(path)) {
             new.users.clone_from(&old.users);
@@ -269,6 +277,7 @@ impl Keeper {
         for listener in &mut config.listeners {
             match listener.kind {
                 Kind::Forward => listener.inbound.clone_from(&new.inbound),
+                Kind::Reverse if listener.inbound.is_some() => listener.inbound.clone_from(&new.reverse),
                 Kind::Reverse => {}
             }
         }

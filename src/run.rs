@@ -148,12 +148,13 @@ fn import_httpd(import: &Import) -> ExitCode {
 fn maxima_line(maxima: &Maxima) -> String {
     let limits = &maxima.limits;
     format!(
-        "maxima: {} workers, {} clients, {} exchanges at once, at most {} MB of buffers, {} connections to a target, {} to all \
-         targets, {} open files",
+        "maxima: {} workers, {} clients, {} exchanges at once, at most {} MB of buffers, {} pipes, {} connections to a target, \
+         {} to all targets, {} open files",
         maxima.workers,
         maxima.clients,
         limits.exchanges_max * maxima.workers,
         limits.buffer_bytes_max() * maxima.workers / (1 << 20),
+        limits.pipes_max * maxima.workers,
         maxima.per_route,
         maxima.upstreams,
         maxima.files

@@ -10,11 +10,13 @@ use crate::access::record::Door;
 use crate::access::{Recording, Stream};
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
-use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL};
-use crate::listener;
+use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL, REVERSE_PROTOCOL};
+use crate::listener::{self, Place};
 use crate::logging::Lines;
 use crate::logging::streams::Streams;
 use crate::permits::Permits;
+use crate::policy::routes::Routes;
+use crate::policy::routes::reading::Complaint;
 use crate::renewal::board::Board;
 use crate::renewal::desk::{Declined, Order};
 use crate::resolve::{self, CACHE_NEGATIVE_TTL, CACHE_TTL, Lifetimes, Resolver};
@@ -79,25 +81,47 @@ pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
     "File written once the listeners are open: `pid N`, then one `listen ADDRESS` for each; start.sh sets it.",
 );
 
+/// The machine's name, as its kernel has it.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    // What could not stand in a header names nobody.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if !name.is_empty() && name.bytes().all(plain) { name.to_owned() } else { "localhost".to_owned() }
+}
+
+fn sentences(complaints: &[Complaint]) -> String {
+    complaints.iter().map(|(key, what)| format!("{key} {what}")).collect::<Vec<_>>().join("\n")
+}
+
 /// Opens the listeners of every worker: their addresses, and for each worker a socket of each.
 fn open_listeners(
+    places: &[Place],
     source: &impl Source,
     workers: usize,
 ) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), String> {
     let mut own = Vec::new();
     let mut doors: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
-    let sockets = listener::open(
-        source.value(&listener::ADDRESS)?,
-        source.value(&listener::PORT)?,
-        source.value(&listener::BACKLOG)?,
-        workers,
-    )?;
-    let address = sockets[0].local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
-    own.push(address);
-    for (door, socket) in doors.iter_mut().zip(sockets) {
-        door.push(socket);
+    let backlog = source.value(&listener::BACKLOG)?;
+    for place in places {
+        let sockets = listener::open(place, backlog, workers)?;
+        let address =
+            sockets[0].local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
+        own.push(address);
+        for (door, socket) in doors.iter_mut().zip(sockets) {
+            door.push(socket);
+        }
     }
     Ok((own, doors))
+}
+
+/// What is to be known of the listener at `place`.
+fn listener_at(place: &Place, source: &impl Source, credentials: &Credentials) -> Result<Listener, String> {
+    let proxy_protocol = match place.kind {
+        Kind::Forward => source.value(&PROXY_PROTOCOL)?,
+        Kind::Reverse => source.value(&REVERSE_PROTOCOL)?,
+    };
+    Ok(Listener { proxy_protocol, ..credentials.listener(place) })
 }
 
 /// A running proxy.
@@ -113,22 +137,23 @@ impl Server {
     /// # Errors
     /// A sentence that says what stands in the way.
     pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
+        let places = listener::places(source)?;
         let streams = Streams::open(source)?;
         let mut recording = Recording { process: std::process::id(), ..Recording::from(source)? };
         recording.sheets[Door::Forward as usize].take_if(|_| !streams.has(Stream::Transactions));
         let config = Arc::new(Config {
             recording: Arc::new(recording),
-            listeners: vec![Listener {
-                inbound: credentials.inbound.clone(),
-                proxy_protocol: source.value(&PROXY_PROTOCOL)?,
-                ..Listener::plain(Kind::Forward)
-            }],
+            listeners: places
+                .iter()
+                .map(|place| listener_at(place, source, credentials))
+                .collect::<Result<_, _>>()?,
+            routes: Arc::new(Routes::read(source, &machine_name()).map_err(|wrong| sentences(&wrong))?),
             targets: Arc::clone(&credentials.targets),
             users: credentials.users.clone(),
             validates: source.value(&VALIDATE_CERTIFICATE)?,
             ..Config::from(source, maxima.limits)?
         });
-        let (own, doors) = open_listeners(source, maxima.workers)?;
+        let (own, doors) = open_listeners(&places, source, maxima.workers)?;
         let cannot = |what: &str, error: std::io::Error| format!("{what} cannot be started: {error}");
         let polls: Vec<Poll> = (0..maxima.workers)
             .map(|_| Poll::new())

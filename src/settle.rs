@@ -36,6 +36,7 @@ impl<I: Io> Worker<I> {
             inbound.discard_passed();
         }
         client.leg.tidy(&mut self.bufs);
+        self.pipes.reclaim(&mut client.leg.pipe);
         // A fault behind the answer (the rest of the request was malformed, say) does not undo it.
         if exchange.discarded.is_none() {
             self.stats.count(Counter::Answers);
@@ -91,6 +92,7 @@ impl<I: Io> Worker<I> {
         }
         exchange.permit = None;
         exchange.dial = None;
+        let (lead, fault) = (exchange.lead.take(), exchange.fault);
         if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
             log.tell(&heard);
         }
@@ -109,12 +111,14 @@ impl<I: Io> Worker<I> {
                 what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
             );
         }
-        let fault = client.exchange.fault;
         client.exchange.destination = destination;
         self.write_record(key, fault);
         let Some(client) = self.clients.at_mut(key) else { return };
         if let Some(destination) = client.exchange.destination.take() {
             self.pool.leave(destination.origin);
+        }
+        if let Some(lead) = lead {
+            self.part_with(lead, fault);
         }
     }
 
@@ -189,6 +193,7 @@ impl<I: Io> Worker<I> {
             upstream.leg.farewell(&mut self.io, &mut self.bufs);
         }
         upstream.leg.empty(&mut self.bufs);
+        self.pipes.reclaim(&mut upstream.leg.pipe);
         if upstream.shaking {
             self.pool.end_handshake(upstream.origin);
             self.vacancies.push(upstream.origin);
@@ -238,6 +243,7 @@ impl<I: Io> Worker<I> {
             client.leg.farewell(&mut self.io, &mut self.bufs);
         }
         client.leg.empty(&mut self.bufs);
+        self.pipes.reclaim(&mut client.leg.pipe);
         if client.admitted {
             if client.exchange.client() == ClientState::Handshake {
                 self.bufs.end_handshake();

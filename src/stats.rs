@@ -49,6 +49,7 @@ rows! {
         Aborted "exchanges_aborted" "Exchanges cut off in the middle of an answer.";
         ClientGone "clients_gone" "Clients that left before their answer was complete.";
         Retries "retries" "Requests sent again after a reused connection failed.";
+        Failovers "failovers" "Requests given to another target of their route because one could not be reached.";
         Reused "upstreams_reused" "Requests that went out on a pooled connection.";
         Dialled "upstreams_dialled" "Connections to origins begun.";
         DialFailed "upstreams_failed" "Connections to origins that did not open.";
@@ -85,6 +86,7 @@ rows! {
         BytesToClients "bytes_to_clients" "Bytes sent to clients.";
         BytesFromUpstreams "bytes_from_upstreams" "Bytes received from origins.";
         BytesToUpstreams "bytes_to_upstreams" "Bytes sent to origins.";
+        BytesSpliced "bytes_spliced" "Bytes that went from one connection to the other inside the kernel.";
         Turns "turns" "Turns of the poll loop.";
         Panics "panics" "Times the worker failed and was started again.";
     }

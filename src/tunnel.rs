@@ -8,12 +8,13 @@
 //! reset goes on as a reset, and so does an end that TLS did not announce, which the other side could take for a whole
 //! stream. A tunnel that holds no byte holds no buffer and no promise of any.
 
-use crate::buf::{BufPool, Lease};
+use crate::buf::Lease;
 use crate::exchange::{ClientEvent, Exchange, UpstreamEvent, Way};
 use crate::fault::What;
 use crate::io::Io;
 use crate::leg::{Leg, Received};
 use crate::pair::{Client, Upstream};
+use crate::splice;
 use crate::stats::Counter;
 use crate::turn::Turn;
 
@@ -65,8 +66,8 @@ pub fn pass<I: Io>(
     let Exchange { answer, tunnel, record, .. } = &mut client.exchange;
     let Some(tunnel) = tunnel else { return Flow::Over };
     let before = tunnel.down.bytes;
-    let up = carry(turn.io, turn.bufs, &mut client.leg, &mut upstream.leg, &mut None, &mut tunnel.up);
-    let down = carry(turn.io, turn.bufs, &mut upstream.leg, &mut client.leg, answer, &mut tunnel.down);
+    let up = carry(turn, &mut client.leg, &mut upstream.leg, &mut None, &mut tunnel.up);
+    let down = carry(turn, &mut upstream.leg, &mut client.leg, answer, &mut tunnel.down);
     if let Some(record) = record {
         // The head; what goes through is counted with the tunnel.
         record.sent += down.sent as u64 - (tunnel.down.bytes - before);
@@ -109,10 +110,10 @@ struct Carried {
     moved: bool,
 }
 
-/// One way: receives into `from`'s buffer, sends `head` and then what that holds to `to`, and passes the end on behind it.
+/// One way: receives into `from`'s buffer or pipe, sends `head` and then what that holds to `to`, and passes the end on
+/// behind it.
 fn carry<I: Io>(
-    io: &mut I,
-    bufs: &mut BufPool,
+    turn: &mut Turn<'_, I>,
     from: &mut Leg<I::Socket>,
     to: &mut Leg<I::Socket>,
     head: &mut Option<Lease>,
@@ -123,21 +124,27 @@ fn carry<I: Io>(
     if to.broken || to.failed {
         return carried;
     }
-    if from.can_receive() {
-        let received = from.receive(io, bufs);
-        carried.moved = received != Received::Nothing;
-        if let Received::Bytes(n) = received {
-            carried.received = n;
-        }
+    let received = match splice::receive(turn, from, to, u64::MAX, head.is_none()) {
+        Some(received) => received,
+        None if from.can_receive() => from.receive(turn.io, turn.bufs),
+        None => Received::Nothing,
+    };
+    carried.moved = received != Received::Nothing;
+    if let Received::Bytes(n) = received {
+        carried.received = n;
     }
     if let Some(inbound) = &mut from.inbound {
         let all = inbound.pending().len();
         inbound.judged(all, all);
     }
-    if to.ready.writable {
+    if to.ready.writable && from.pipe.is_some() && head.is_none() {
+        carried.sent = splice::send(turn, from, to);
+        carried.moved |= carried.sent > 0 || to.broken;
+        way.bytes += carried.sent as u64;
+    } else if to.ready.writable {
         let first = head.as_ref().map_or(&[][..], |buf| buf.passed());
         let head_len = first.len();
-        let sent = to.send(io, bufs, first, from.passed());
+        let sent = to.send(turn.io, turn.bufs, first, from.passed());
         carried.sent = sent.taken;
         // A failure is news: what was said before it is to be read.
         carried.moved |= sent.moved || to.broken;
@@ -145,19 +152,25 @@ fn carry<I: Io>(
             buf.sent(sent.taken.min(head_len));
         }
         if let Some(buf) = head.take_if(|buf| buf.is_empty()) {
-            bufs.give_back(buf);
+            turn.bufs.give_back(buf);
         }
         let passed = sent.taken.saturating_sub(head_len);
         if let Some(inbound) = &mut from.inbound {
             inbound.sent(passed);
         }
         way.bytes += passed as u64;
-        from.tidy(bufs);
+        from.tidy(turn.bufs);
     }
-    if from.ended && !from.truncated && !way.ended && head.is_none() && from.inbound.is_none() {
-        to.farewell(io, bufs);
+    if from.ended
+        && !from.truncated
+        && !way.ended
+        && head.is_none()
+        && from.inbound.is_none()
+        && from.pipe.is_none()
+    {
+        to.farewell(turn.io, turn.bufs);
         if !to.has_unsent() {
-            io.finish(&mut to.socket);
+            turn.io.finish(&mut to.socket);
             way.ended = true;
             carried.moved = true;
         }
@@ -168,7 +181,7 @@ fn carry<I: Io>(
 /// Why the tunnel is to be broken off: a side is gone, and what it had said was passed on or cannot be.
 fn breach<S>(client: &Client<S>, upstream: &Upstream<S>) -> Option<What> {
     let gone = |leg: &Leg<S>, to: &Leg<S>| {
-        let said = leg.passed().is_empty() && !to.has_unsent();
+        let said = !leg.has_passed() && !to.has_unsent();
         (leg.failed || leg.truncated) && (said || to.broken || to.failed)
     };
     let (down, up) = (&client.leg, &upstream.leg);

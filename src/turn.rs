@@ -1,6 +1,7 @@
 //! What one pair is pumped with: the world, the worker's memory and the time of the turn.
 
 use crate::access::journal::Journal;
+use crate::balance::Balance;
 use crate::buf::{BufPool, Lease, SMALL};
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -8,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::fault::What;
 use crate::io::Io;
 use crate::passes::Passes;
+use crate::pipe::PipePool;
 use crate::pool::Pool;
 use crate::stats::Stats;
 use crate::time::Now;
@@ -18,10 +20,14 @@ pub struct Turn<'a, I: Io> {
     pub io: &'a mut I,
     /// The worker's buffers.
     pub bufs: &'a mut BufPool,
+    /// The worker's pipes.
+    pub pipes: &'a mut PipePool<I::Pipe>,
     /// The worker's pool, for finding destinations.
     pub pool: &'a mut Pool,
     /// The worker's records of exchanges.
     pub journal: &'a mut Journal,
+    /// What the worker knows of routes' targets.
+    pub balance: &'a mut Balance,
     /// What the log was told of the egress policy.
     pub decisions: &'a mut Decisions,
     /// Credentials that were verified lately.

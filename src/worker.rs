@@ -4,6 +4,7 @@
 //! [`Worker::granted`], [`Worker::resolved`] …) and ends with [`Worker::end_turn`], which says how long to sleep.
 
 use crate::access::journal::Journal;
+use crate::balance::Balance;
 use crate::buf::BufPool;
 use crate::decisions::Decisions;
 use crate::engine::Config;
@@ -17,6 +18,7 @@ use crate::key::{Key, Side, Slots};
 use crate::pair::{Client, Upstream};
 use crate::passes::Passes;
 use crate::permits::{Permits, WorkerId};
+use crate::pipe::PipePool;
 use crate::pool::Pool;
 use crate::pump::{self, Step};
 use crate::stats::{Counter, Stats};
@@ -40,8 +42,10 @@ macro_rules! turn_of {
         Turn {
             io: &mut $worker.io,
             bufs: &mut $worker.bufs,
+            pipes: &mut $worker.pipes,
             pool: &mut $worker.pool,
             journal: &mut $worker.journal,
+            balance: &mut $worker.balance,
             decisions: &mut $worker.decisions,
             passes: &$worker.passes,
             config: &$worker.config,
@@ -63,7 +67,9 @@ pub struct Worker<I: Io> {
     pub(crate) clients: Slots<Client<I::Socket>>,
     pub(crate) upstreams: Slots<Upstream<I::Socket>>,
     pub(crate) bufs: BufPool,
+    pub(crate) pipes: PipePool<I::Pipe>,
     pub(crate) pool: Pool,
+    pub(crate) balance: Balance,
     pub(crate) passes: Passes,
     pub(crate) wheel: Wheel,
     pub(crate) journal: Journal,
@@ -108,6 +114,8 @@ impl<I: Io> Worker<I> {
     ) -> Self {
         let bufs = BufPool::new(config.limits.exchanges_max, config.limits.large_max);
         let journal = Journal::new(Arc::clone(&config.recording));
+        let balance = Balance::new(&config.routes);
+        let pipes = PipePool::new(config.limits.pipes_max);
         Self {
             io,
             id,
@@ -117,7 +125,9 @@ impl<I: Io> Worker<I> {
             clients: Slots::default(),
             upstreams: Slots::default(),
             bufs,
+            pipes,
             pool: Pool::default(),
+            balance,
             passes: Passes::default(),
             wheel: Wheel::new(now),
             journal,
@@ -282,8 +292,11 @@ impl<I: Io> Worker<I> {
         Some(step)
     }
 
-    /// Answers the exchange of `key` ourselves; the caller drives it.
+    /// Answers the exchange of `key` ourselves, unless another target may; the caller drives it.
     pub(crate) fn refuse(&mut self, key: Key, what: What) {
+        if self.fail_over(key, what) {
+            return;
+        }
         let Some(client) = self.clients.at_mut(key) else { return };
         intake::refuse(&mut turn_of!(self), client, what);
     }
@@ -388,14 +401,16 @@ impl<I: Io> Worker<I> {
         self.clients.len()
     }
 
-    /// Whether nothing at all is left: no client, no upstream, no promise, no lease.
+    /// Whether nothing at all is left: no client, no upstream, no promise, no lease, no pipe.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
             && self.upstreams.is_empty()
             && self.bufs.leased() == (0, 0)
             && self.bufs.exchanges() == 0
+            && self.pipes.leased() == 0
             && self.pool.idle_len() == 0
             && self.pool.users() == 0
+            && self.balance.active() == 0
     }
 
     /// Sweeps over everything for what must always hold. For tests: its cost grows with the number of connections.
@@ -404,6 +419,7 @@ impl<I: Io> Worker<I> {
     /// When something does not hold.
     pub fn check(&self) {
         let mut leases = 0;
+        let mut pipes = 0;
         let mut admitted = 0;
         for (key, client) in self.clients.iter() {
             let exchange = &client.exchange;
@@ -413,16 +429,14 @@ impl<I: Io> Worker<I> {
             let idle = exchange.client() == ClientState::Idle;
             assert!(!idle || !client.admitted || held > 0, "{key:?} is idle and keeps a promise");
             leases += held;
+            pipes += client.leg.check();
             admitted += usize::from(client.admitted);
             if let Some(link) = exchange.link {
                 let upstream = self.upstreams.at(link).expect("a link leads somewhere");
                 assert_eq!(upstream.client, Some(key), "a pair agrees on who serves whom");
-                let held = held + upstream.leg.leases();
+                let holds = held > 0 || client.leg.is_holding() || upstream.leg.is_holding();
                 let is_tunnel = exchange.client() == ClientState::Tunnel;
-                assert!(
-                    !is_tunnel || client.admitted == (held > 0),
-                    "{key:?} holds what it holds buffers for"
-                );
+                assert!(!is_tunnel || client.admitted == holds, "{key:?} holds what it holds a promise for");
             }
             assert!(
                 exchange.client() != ClientState::Idle || exchange.upstream() == UpstreamState::Absent,
@@ -433,6 +447,7 @@ impl<I: Io> Worker<I> {
         let mut idle = 0;
         for (key, upstream) in self.upstreams.iter() {
             leases += upstream.leg.leases();
+            pipes += upstream.leg.check();
             match upstream.client {
                 None => {
                     assert!(!upstream.leg.is_holding(), "{key:?} is idle and holds bytes");
@@ -446,6 +461,7 @@ impl<I: Io> Worker<I> {
         }
         let (small, large) = self.bufs.leased();
         assert_eq!(leases, small + large, "every lease is held by somebody");
+        assert_eq!(pipes, self.pipes.leased(), "every pipe is held by somebody");
         assert_eq!(admitted, self.bufs.exchanges(), "every promise is held by somebody");
         assert_eq!(idle, self.pool.idle_len(), "every idle connection is pooled");
     }

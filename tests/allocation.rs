@@ -78,6 +78,11 @@ fn a_post_with_a_length() {
 }
 
 #[test]
+fn a_long_post_through_pipes() {
+    allocates_nothing(Script::long());
+}
+
+#[test]
 fn a_post_in_chunks() {
     allocates_nothing(Script::chunked());
 }

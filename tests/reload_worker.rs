@@ -35,6 +35,7 @@ struct Socket;
 
 impl Io for World {
     type Socket = Socket;
+    type Pipe = ();
 
     fn recv(&mut self, _: &mut Socket, into: &mut [u8]) -> Moved {
         let n = self.said.len().min(into.len());
@@ -53,6 +54,18 @@ impl Io for World {
             self.heard.extend_from_slice(slice);
         }
         Moved::Bytes(self.heard.len() - before)
+    }
+
+    fn pipe(&mut self) -> Option<()> {
+        None
+    }
+
+    fn splice_in(&mut self, _socket: &mut Socket, _pipe: &mut (), _max: usize) -> Moved {
+        unreachable!("there are no pipes")
+    }
+
+    fn splice_out(&mut self, _pipe: &mut (), _socket: &mut Socket, _max: usize) -> Moved {
+        unreachable!("there are no pipes")
     }
 
     fn register(&mut self, _: &mut Socket, key: Key, side: Side) -> Result<(), What> {
@@ -119,7 +132,7 @@ struct Stage {
 impl Stage {
     /// A worker with one client.
     fn new() -> Self {
-        let limits = Limits { clients_max: 4, exchanges_max: 4, large_max: 4 };
+        let limits = Limits { clients_max: 4, exchanges_max: 4, large_max: 4, pipes_max: 0 };
         let config = Config::from(&Defaults, limits).expect("the defaults parse");
         let (stats, permits) = (Arc::new(Stats::default()), Permits::new(8, 8, Box::new(Silent)));
         let (config, theirs) = (Arc::new(config), Arc::clone(&stats));

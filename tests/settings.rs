@@ -277,7 +277,8 @@ fn protection_this_build_lacks_ends_the_start() {
         ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is for nobody;"),
         ("proxy.groups[0].name=a", "proxy.groups[0].name=a names no client;"),
         ("proxy.targets[0].match=a:0", "proxy.targets[0].match=a:0 is not a host,"),
-        ("proxy.reverse.ssl.port=443", "proxy.reverse.ssl.port=443 is refused:"),
+        ("proxy.reverse.ssl.port=443", "proxy.reverse.ssl.port=443 opens a TLS listener, which needs"),
+        ("proxy.reverse.port=x", "proxy.reverse.port=x is not a whole number"),
         ("proxy.forward.forms=headers", "proxy.forward.forms=headers is not a list of"),
         ("proxy.connect.ports=9-8", "proxy.connect.ports=9-8 has the item"),
         (

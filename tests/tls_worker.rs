@@ -67,6 +67,7 @@ struct Socket(usize);
 
 impl Io for World {
     type Socket = Socket;
+    type Pipe = ();
 
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Moved {
         let wire = &mut self.wires[socket.0];
@@ -87,6 +88,18 @@ impl Io for World {
         wire.room -= n;
         wire.sent.extend_from_slice(&bytes[..n]);
         if n == 0 { Moved::Blocked } else { Moved::Bytes(n) }
+    }
+
+    fn pipe(&mut self) -> Option<()> {
+        None
+    }
+
+    fn splice_in(&mut self, _socket: &mut Socket, _pipe: &mut (), _max: usize) -> Moved {
+        unreachable!("there are no pipes")
+    }
+
+    fn splice_out(&mut self, _pipe: &mut (), _socket: &mut Socket, _max: usize) -> Moved {
+        unreachable!("there are no pipes")
     }
 
     fn register(&mut self, socket: &mut Socket, key: Key, side: Side) -> Result<(), What> {
@@ -194,7 +207,7 @@ impl Stage {
         config.time_provider = Arc::clone(&clock) as _;
         tls.config = Arc::new(config);
         let others = Arc::new(Profile { tls: Some(tls), ..Profile::default() });
-        let limits = Limits { clients_max, exchanges_max: 8, large_max: 8 };
+        let limits = Limits { clients_max, exchanges_max: 8, large_max: 8, pipes_max: 0 };
         let mut config = Config::from(&Settings(settings), limits).expect("settings");
         config.listeners[0].inbound =
             Some(Inbound::new(identity, None, &VERSIONS, &provider).expect("versions"));

@@ -79,6 +79,7 @@ files! {
     pool
     refused_bodies
     refused_heads
+    reverse
     target
     upgrade
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::config::later::{logging, proxy, spring};
 use crate::config::spring::Names;
-use crate::credentials::{settings as tls, targets};
+use crate::credentials::{reverse, settings as tls, targets};
 use crate::policy::egress;
 use crate::setting::{AnySetting, Standing};
 use crate::{
@@ -32,6 +32,10 @@ pub static GROUPS: &[Group] = &[
         lists: &[POLICY, egress::ALL, GROUPS_OF_CLIENTS, egress::OF_GROUPS, proxy::ALL],
     },
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
+    Group {
+        title: "Reverse proxy",
+        lists: &[REVERSE, policy::routes::reading::ALL, reverse::ALL, &[&proxy::REVERSE]],
+    },
     Group { title: "Logging", lists: &[log::settings::ALL, access::ALL, request_log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },
 ];
@@ -45,6 +49,14 @@ const LISTENER: &[&dyn AnySetting] = &[
     &server::SHUTDOWN_PHASE,
     &server::PID_FILE,
     &server::READY_FILE,
+];
+
+const REVERSE: &[&dyn AnySetting] = &[
+    &listener::REVERSE_PORT,
+    &listener::REVERSE_SSL_PORT,
+    &listener::REVERSE_ADDRESS,
+    &policy::client_address::REVERSE_ALLOW,
+    &engine::REVERSE_PROTOCOL,
 ];
 
 const CLIENTS: &[&dyn AnySetting] = &[
@@ -70,6 +82,7 @@ const TARGETS: &[&dyn AnySetting] = &[
     &wait::TUNNEL_IDLE,
     &engine::HTTPS_ONLY,
     &engine::HANDSHAKES_MAX,
+    &engine::SPLICE_MIN,
     &permits::PER_ROUTE_MAX,
     &permits::TOTAL_MAX,
 ];

@@ -5,15 +5,19 @@
 use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
+use crate::http::target::{Scheme, Target};
+use crate::listener::{REVERSE_ADDRESS, REVERSE_PORT, REVERSE_SSL_PORT};
 use crate::policy::egress::Egress;
 use crate::policy::groups::SUBJECTS;
+use crate::policy::routes::Routes;
+use crate::policy::routes::reading::TARGET;
 use crate::policy::subject_rule::ALLOW_SUBJECTS;
 use crate::policy::trusted_proxies::TRUSTED_PROXIES;
 use crate::setting::Source as _;
 use crate::value::ClientAuth;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 4] = [implied_tls, client_address, client_subjects, egress];
+const RULES: [fn(&mut Effective); 5] = [implied_tls, client_address, client_subjects, routes, egress];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -71,6 +75,29 @@ fn client_subjects(effective: &mut Effective) {
                         (or want) and the TLS listener's stores";
             effective.complain(Level::Error, &key, what.to_owned());
         }
+    }
+}
+
+/// Routes are judged together, and none leads back to where it begins.
+fn routes(effective: &mut Effective) {
+    for (key, what) in Routes::read(effective, "").err().unwrap_or_default() {
+        effective.complain(Level::Error, &key, what);
+    }
+    let ports = [&REVERSE_PORT, &REVERSE_SSL_PORT].map(|setting| effective.value(setting).ok().flatten());
+    let address = effective.value(&REVERSE_ADDRESS).ok().flatten().map(|address| address.to_string());
+    let is_here = |target: &Target| {
+        let local = target.ip().map_or(target.host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback());
+        (local || address.as_deref() == Some(&target.host)) && ports.contains(&Some(target.port))
+    };
+    let parse = |url: &[u8]| Target::parse(url, Scheme::Http).ok();
+    let targets = effective.members(&TARGET).filter_map(|(key, urls)| Some((key.to_owned(), urls.ok()?)));
+    let circles: Vec<String> = targets
+        .filter(|(_, urls)| urls.iter().filter_map(|url| parse(url)).any(|target| is_here(&target)))
+        .map(|(key, _)| key)
+        .collect();
+    for key in circles {
+        let what = "leads to the reverse listener itself, so that a request would go round for ever; name another target";
+        effective.complain(Level::Error, &key, what.to_owned());
     }
 }
 

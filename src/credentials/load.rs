@@ -1,8 +1,10 @@
 //! From the keys of the configuration to the TLS of the listener and of each kind of target. Everything that is wrong is
 //! found at once, and a reload that finds anything changes nothing.
 
+mod entrances;
+
 use crate::config::sources::Effective;
-use crate::credentials::settings as common;
+use crate::credentials::settings::{self as common, FORWARD, Keys};
 use crate::credentials::store::Found;
 use crate::credentials::targets as own;
 pub use crate::credentials::{Credentials, Own};
@@ -11,14 +13,12 @@ use crate::policy::proxy_auth::{AUTH_FILE, Users};
 use crate::policy::targets::{Profile, Targets};
 use crate::setting::{Setting, Source as _};
 use crate::tls::certificate::Certificate;
-use crate::tls::client_verify::{ClientVerifier, Demand};
 use crate::tls::context::{Inbound, ORIGINS_REMEMBERED, Outbound};
 use crate::tls::identity::Identity;
 use crate::tls::notes::Notes;
 use crate::tls::suites::{self, TlsVersion};
 use crate::tls::trust::Trust;
 use crate::tls::verify::{ServerVerifier, Verification};
-use crate::value::ClientAuth;
 use aws_lc_rs::rand;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
@@ -46,6 +46,7 @@ pub fn load(effective: &Effective, notes: &Arc<Notes>) -> Result<Credentials, Ve
         complaints: Vec::new(),
         files: BTreeMap::new(),
         inbound_files: BTreeSet::new(),
+        reverse_files: BTreeSet::new(),
         own: Vec::new(),
         trusted: Vec::new(),
         remarks: Vec::new(),
@@ -54,18 +55,30 @@ pub fn load(effective: &Effective, notes: &Arc<Notes>) -> Result<Credentials, Ve
     };
     let made = loader.make();
     let users = loader.users();
-    let Loader { complaints, files, inbound_files, own, trusted, remarks, trust_store, users_file, .. } =
-        loader;
+    let Loader {
+        complaints,
+        files,
+        inbound_files,
+        reverse_files,
+        own,
+        trusted,
+        remarks,
+        trust_store,
+        users_file,
+        ..
+    } = loader;
     match made {
-        Some((inbound, targets)) if complaints.is_empty() => {
+        Some((inbound, reverse, targets)) if complaints.is_empty() => {
             let (targets, notes) = (Arc::new(targets), Arc::clone(notes));
             Ok(Credentials {
                 inbound,
+                reverse,
                 targets,
                 users: users.map(Arc::new),
                 users_file,
                 files,
                 inbound_files,
+                reverse_files,
                 own,
                 trusted,
                 trust_store,
@@ -96,6 +109,8 @@ struct Trusted {
     trust: Arc<Trust>,
     /// The machine's roots, because nothing is configured.
     of_system: bool,
+    /// The file it was read from, if it is configured.
+    path: Option<PathBuf>,
 }
 
 struct Loader<'a> {
@@ -104,6 +119,7 @@ struct Loader<'a> {
     complaints: Vec<Complaint>,
     files: BTreeMap<PathBuf, Fingerprint>,
     inbound_files: BTreeSet<PathBuf>,
+    reverse_files: BTreeSet<PathBuf>,
     own: Vec<Own>,
     trusted: Vec<Own>,
     remarks: Vec<String>,
@@ -112,14 +128,16 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn make(&mut self) -> Option<(Option<Inbound>, Targets)> {
+    fn make(&mut self) -> Option<(Option<Inbound>, Option<Inbound>, Targets)> {
         let effective = self.effective;
         let post_quantum = effective.value(&common::POST_QUANTUM).ok()?;
         let provider = suites::provider(&[], post_quantum);
         let identity = self.common_identity(&provider);
         self.inbound_files = self.files.keys().cloned().collect();
-        let trusted = self.common_trust();
-        let inbound = self.inbound(identity.as_ref(), trusted.as_ref(), post_quantum);
+        let trusted = self.common_trust(&FORWARD);
+        self.trust_store = trusted.as_ref().and_then(|trusted| trusted.path.clone());
+        let inbound = self.forward_inbound(identity.as_ref(), trusted.as_ref(), post_quantum);
+        let reverse = self.reverse_inbound(&provider, post_quantum);
         let trusted = trusted?;
         let others = self.profile(None, identity.clone(), &trusted, &provider);
         let mut entries = Vec::new();
@@ -134,7 +152,7 @@ impl Loader<'_> {
                 None => self.complain(&key, "is missing: nothing says which targets the entry is for".into()),
             }
         }
-        Some((inbound, Targets { entries, others: Arc::new(others?) }))
+        Some((inbound, reverse, Targets { entries, others: Arc::new(others?) }))
     }
 
     fn complain(&mut self, key: &str, what: String) {
@@ -197,25 +215,31 @@ impl Loader<'_> {
     }
 
     fn common_identity(&mut self, provider: &Arc<CryptoProvider>) -> Option<Arc<Identity>> {
-        let alias = self.effective.set(common::KEY_ALIAS.key).map(str::to_owned);
-        self.common_keys(common::KEY_ALIAS.key, alias.as_deref(), provider)
+        self.keys_of(&FORWARD, provider)
     }
 
-    /// The identity of `server.ssl.key-store`, or of the two PEM files, with the alias that `alias_key` chooses.
+    /// The identity that a listener's keys lead to.
+    fn keys_of(&mut self, keys: &Keys, provider: &Arc<CryptoProvider>) -> Option<Arc<Identity>> {
+        let alias = self.effective.set(keys.key_alias.key).map(str::to_owned);
+        self.common_keys(keys, keys.key_alias.key, alias.as_deref(), provider)
+    }
+
+    /// The identity of a key store, or of the two PEM files, with the alias that `alias_key` chooses.
     fn common_keys(
         &mut self,
+        keys: &Keys,
         alias_key: &str,
         alias: Option<&str>,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<Identity>> {
         let (store, certificate, private) =
-            (common::KEY_STORE.key, common::CERTIFICATE.key, common::CERTIFICATE_PRIVATE_KEY.key);
+            (keys.key_store.key, keys.certificate.key, keys.certificate_private_key.key);
         self.refuse_both(certificate, store);
         if self.effective.set(store).is_some() {
             let found = self.fetch(store)?;
             let passwords = Passwords {
-                store: self.password(&common::KEY_STORE_PASSWORD),
-                key: self.password(&common::KEY_PASSWORD),
+                store: self.password(keys.key_store_password),
+                key: self.password(keys.key_password),
             };
             let read = found.keys(&passwords);
             let read = self.note(store, read)?;
@@ -226,7 +250,7 @@ impl Loader<'_> {
             (true, false) => {
                 // One file may hold both.
                 let found = self.fetch(certificate)?;
-                let passwords = Passwords { store: None, key: self.password(&common::KEY_PASSWORD) };
+                let passwords = Passwords { store: None, key: self.password(keys.key_password) };
                 let read = found.keys(&passwords);
                 let read = self.note(certificate, read)?;
                 if read.keys.is_empty() {
@@ -239,31 +263,36 @@ impl Loader<'_> {
                 self.complain(private, format!("needs its certificate; {certificate} is unset"));
                 None
             }
-            (true, true) => self.pem_pair(alias, provider),
+            (true, true) => self.pem_pair(keys, alias, provider),
         }
     }
 
     /// Certificate and key in two PEM files.
-    fn pem_pair(&mut self, alias: Option<&str>, provider: &Arc<CryptoProvider>) -> Option<Arc<Identity>> {
-        let (certificate, private) = (common::CERTIFICATE.key, common::CERTIFICATE_PRIVATE_KEY.key);
+    fn pem_pair(
+        &mut self,
+        keys: &Keys,
+        alias: Option<&str>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Option<Arc<Identity>> {
+        let alias_key = keys.key_alias.key;
+        let (certificate, private) = (keys.certificate.key, keys.certificate_private_key.key);
         let (chain, key) = (self.fetch(certificate), self.fetch(private));
         let (chain, key) = (chain?, key?);
         let certificates = chain.trust(None);
         let certificates = self.note(certificate, certificates)?;
-        let passwords = Passwords { store: None, key: self.password(&common::KEY_PASSWORD) };
-        let keys = key.keys(&passwords);
-        let keys = self.note(private, keys)?;
-        let mut keys = keys.keys;
-        if keys.len() != 1 {
-            let what = key.sentence(&format!("it holds {} private keys, not one", keys.len()));
+        let passwords = Passwords { store: None, key: self.password(keys.key_password) };
+        let read = key.keys(&passwords);
+        let mut read = self.note(private, read)?.keys;
+        if read.len() != 1 {
+            let what = key.sentence(&format!("it holds {} private keys, not one", read.len()));
             self.complain(private, what);
             return None;
         }
-        let mut entry = keys.pop()?;
+        let mut entry = read.pop()?;
         entry.chain = certificates.trusted.into_iter().map(|trusted| trusted.certificate).collect();
         let store =
             Store { kind: certificates.kind, keys: vec![entry], trusted: Vec::new(), notes: Vec::new() };
-        self.identity((certificate, common::KEY_ALIAS.key), &chain, store, alias, provider)
+        self.identity((certificate, alias_key), &chain, store, alias, provider)
     }
 
     /// The identity of what was read from `found`, which `key` led to.
@@ -288,18 +317,17 @@ impl Loader<'_> {
         Some(Arc::new(made))
     }
 
-    fn common_trust(&mut self) -> Option<Trusted> {
-        let (store, pem) = (common::TRUST_STORE.key, common::TRUST_CERTIFICATE.key);
+    /// Whom a listener's keys have us trust.
+    fn common_trust(&mut self, keys: &Keys) -> Option<Trusted> {
+        let (store, pem) = (keys.trust_store.key, keys.trust_certificate.key);
         self.refuse_both(pem, store);
         if self.effective.set(store).is_some() {
-            let password = self.password(&common::TRUST_STORE_PASSWORD).map(str::to_owned);
+            let password = self.password(keys.trust_store_password).map(str::to_owned);
             let found = self.fetch(store)?;
-            self.trust_store.clone_from(&found.path);
             return self.trust(store, &found, password.as_deref(), false);
         }
         if self.effective.set(pem).is_some() {
             let found = self.fetch(pem)?;
-            self.trust_store.clone_from(&found.path);
             return self.trust(pem, &found, None, false);
         }
         if let Some(found) = Found::system_roots() {
@@ -309,7 +337,7 @@ impl Loader<'_> {
         self.remarks.push(format!(
             "risk: {store} is unset and this machine has no roots of its own: no https target is trusted"
         ));
-        Some(Trusted { trust: Arc::default(), of_system: true })
+        Some(Trusted { trust: Arc::default(), of_system: true, path: None })
     }
 
     fn trust(
@@ -335,57 +363,8 @@ impl Loader<'_> {
             self.complain(key, found.sentence("it holds no certificate that could be trusted"));
             return None;
         }
-        Some(Trusted { trust: Arc::new(trust), of_system })
-    }
-
-    fn inbound(
-        &mut self,
-        identity: Option<&Arc<Identity>>,
-        trusted: Option<&Trusted>,
-        post_quantum: bool,
-    ) -> Option<Inbound> {
-        let effective = self.effective;
-        let enabled = effective.value(&common::ENABLED).is_ok_and(|enabled| enabled);
-        if !enabled && effective.implied_tls().is_none() {
-            return None;
-        }
-        let key = common::ENABLED.key;
-        let named = [common::KEY_STORE.key, common::CERTIFICATE.key, common::CERTIFICATE_PRIVATE_KEY.key];
-        let Some(identity) = identity else {
-            if named.iter().all(|key| effective.set(key).is_none()) {
-                let what = "switches the TLS listener on, which needs server.ssl.key-store, or server.ssl.certificate and \
-                            server.ssl.certificate-private-key; to serve plain text write server.ssl.enabled=false";
-                let blamed = effective.implied_tls().unwrap_or_else(|| key.to_owned());
-                self.complain(&blamed, what.to_owned());
-            }
-            return None;
-        };
-        let suites = effective.value(&common::CIPHERS).ok()?;
-        let versions = effective.value(&common::ENABLED_PROTOCOLS).ok()?;
-        let provider = suites::provider(&suites, post_quantum);
-        let demand = match effective.value(&common::CLIENT_AUTH).ok()? {
-            ClientAuth::None => None,
-            ClientAuth::Want => Some(Demand::Want),
-            ClientAuth::Need => Some(Demand::Need),
-        };
-        let clients = match demand {
-            None => None,
-            Some(demand) => {
-                let trusted = trusted?;
-                // Only what is common to all targets was read so far.
-                self.inbound_files = self.files.keys().cloned().collect();
-                if trusted.of_system {
-                    self.remarks.push(format!(
-                        "risk: {} lets in whoever has a certificate of any public authority, because {} is unset",
-                        common::CLIENT_AUTH.key,
-                        common::TRUST_STORE.key
-                    ));
-                }
-                Some(ClientVerifier::new(Arc::clone(&trusted.trust), demand, &provider, self.notes))
-            }
-        };
-        let made = Inbound::new(Arc::clone(identity), clients, &versions, &provider);
-        self.note(common::CIPHERS.key, made)
+        let path = found.path.clone().filter(|_| !of_system);
+        Some(Trusted { trust: Arc::new(trust), of_system, path })
     }
 
     /// What holds for a target: for all that have no entry, or with what the entry `index` sets by itself.
@@ -446,7 +425,7 @@ impl Loader<'_> {
             let read = self.note(&store, read)?;
             Some(self.identity((&store, &alias_key), &found, read, alias.as_deref(), provider)?)
         } else if alias.is_some() {
-            Some(self.common_keys(&alias_key, alias.as_deref(), provider)?)
+            Some(self.common_keys(&FORWARD, &alias_key, alias.as_deref(), provider)?)
         } else {
             identity.cloned()
         };

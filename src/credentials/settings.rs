@@ -48,6 +48,50 @@ pub(super) const fn password(key: &'static str, doc: &'static str) -> Setting<St
     Setting::new(key, "", value::verbatim, doc).secret()
 }
 
+/// The keys of one listener's TLS.
+pub struct Keys {
+    /// The store of the key.
+    pub key_store: &'static Setting<String>,
+    /// Its password.
+    pub key_store_password: &'static Setting<String>,
+    /// The key's own password.
+    pub key_password: &'static Setting<String>,
+    /// Which key of the store.
+    pub key_alias: &'static Setting<String>,
+    /// The certificate as PEM.
+    pub certificate: &'static Setting<String>,
+    /// Its key as PEM.
+    pub certificate_private_key: &'static Setting<String>,
+    /// The store of those whose clients may enter.
+    pub trust_store: &'static Setting<String>,
+    /// Its password.
+    pub trust_store_password: &'static Setting<String>,
+    /// The same as PEM.
+    pub trust_certificate: &'static Setting<String>,
+    /// What is asked of clients.
+    pub client_auth: &'static Setting<ClientAuth>,
+    /// TLS versions.
+    pub enabled_protocols: &'static Setting<Vec<TlsVersion>>,
+    /// Cipher suites.
+    pub ciphers: &'static Setting<Vec<SupportedCipherSuite>>,
+}
+
+/// The forward listener's keys, whose identity and trust count towards targets as well.
+pub static FORWARD: Keys = Keys {
+    key_store: &KEY_STORE,
+    key_store_password: &KEY_STORE_PASSWORD,
+    key_password: &KEY_PASSWORD,
+    key_alias: &KEY_ALIAS,
+    certificate: &CERTIFICATE,
+    certificate_private_key: &CERTIFICATE_PRIVATE_KEY,
+    trust_store: &TRUST_STORE,
+    trust_store_password: &TRUST_STORE_PASSWORD,
+    trust_certificate: &TRUST_CERTIFICATE,
+    client_auth: &CLIENT_AUTH,
+    enabled_protocols: &ENABLED_PROTOCOLS,
+    ciphers: &CIPHERS,
+};
+
 /// Whether the forward listener speaks TLS.
 pub static ENABLED: Setting<bool> = Setting::new(
     "server.ssl.enabled",

@@ -117,6 +117,23 @@ impl Framer {
         }
     }
 
+    /// How many bytes, at least, pass as they are whatever they are.
+    pub fn unseen(&self) -> u64 {
+        match self {
+            Self::Length(left) => *left,
+            Self::UntilClose { closed: false } => u64::MAX,
+            Self::Chunked(_) | Self::UntilClose { closed: true } => 0,
+        }
+    }
+
+    /// `n` of the [`Framer::unseen`] bytes passed without having been judged.
+    pub fn advance(&mut self, n: usize) {
+        assert!(n as u64 <= self.unseen(), "only what is known to be the body's passes unseen");
+        if let Self::Length(left) = self {
+            *left -= n as u64;
+        }
+    }
+
     /// The peer closed and nothing is left to judge.
     ///
     /// # Errors

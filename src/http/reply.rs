@@ -85,18 +85,27 @@ pub fn reply(what: What, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
 
 /// Writes the legacy's answer to a reload that has succeeded; the length, or `None` if `out` is too small.
 pub fn reloaded(ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
-    const TEXT: &[u8] = b"reload httpclient";
+    plain("201 Created", "reload httpclient", ask, out)
+}
+
+/// Writes what the legacy's server image answers to `GET /` before anything is configured; the length, or `None` if
+/// `out` is too small.
+pub fn greeting(ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
+    plain("200 OK", "setting ok", ask, out)
+}
+
+fn plain(status: &str, text: &str, ask: &Ask<'_>, out: &mut [u8]) -> Option<usize> {
     let mut pen = Pen::new(out);
-    let length = TEXT.len();
+    let length = text.len();
     write!(
         pen,
-        "HTTP/1.1 201 Created\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {length}\r\n"
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {length}\r\n"
     )
     .ok()?;
     pen.put(ask.connection.line())?;
     pen.put(b"\r\n")?;
     if !ask.head {
-        pen.put(TEXT)?;
+        pen.put(text.as_bytes())?;
     }
     Some(pen.len())
 }
@@ -133,6 +142,7 @@ const fn reason(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
         403 => "Forbidden",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",

@@ -106,13 +106,13 @@ pub fn request(
     let nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.name(name));
     copy_lines(&mut pen, head, request.headers, |at, name| {
         let kind = request.kinds()[at];
-        match kind {
+        Line::kept(match kind {
             Kind::ContentLength | Kind::TransferEncoding => true,
             Kind::Host | Kind::TargetHost => false,
             Kind::Upgrade => upgrade,
             _ if kind.is_hop_by_hop() || drop(name) => false,
             _ => !nominated(name),
-        }
+        })
     })?;
     pen.put(b"\r\n")?;
     Some(pen.len())
@@ -125,15 +125,32 @@ pub fn request(
 /// body to frame (RFC 9112 §6.1, RFC 9110 §8.6), and what `edits` say.
 pub fn response(response: &Response<'_, '_>, head: &[u8], edits: &Edits, out: &mut [u8]) -> Option<usize> {
     let mut pen = Pen::new(out);
+    status_line(&mut pen, response)?;
+    let keeps = kept_of_response(response, edits);
+    copy_lines(&mut pen, head, response.headers, |at, name| Line::kept(keeps(at, name)))?;
+    pen.put(edits.connection.line())?;
+    pen.put(b"\r\n")?;
+    Some(pen.len())
+}
+
+/// The outgoing status line.
+pub(super) fn status_line(pen: &mut Pen<'_>, response: &Response<'_, '_>) -> Option<()> {
     let digit = |place: u16| b'0' + (response.status / place % 10) as u8;
     pen.put(b"HTTP/1.1 ")?;
     pen.put(&[digit(100), digit(10), digit(1), b' '])?;
     pen.put(response.reason)?;
-    pen.put(b"\r\n")?;
+    pen.put(b"\r\n")
+}
+
+/// Which lines of `response` (index, name) do not end here.
+pub(super) fn kept_of_response<'r>(
+    response: &'r Response<'_, '_>,
+    edits: &'r Edits,
+) -> impl Fn(usize, &[u8]) -> bool + use<'r> {
     let unframed = matches!(response.status, 100..=199 | 204);
     let nominated = response.fields.nominates.then(|| Nominated::of(response.headers, response.kinds()));
-    let nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.name(name));
-    copy_lines(&mut pen, head, response.headers, |at, name| {
+    move |at, name| {
+        let nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.name(name));
         let kind = response.kinds()[at];
         match kind {
             Kind::ContentLength => !unframed,
@@ -143,18 +160,31 @@ pub fn response(response: &Response<'_, '_>, head: &[u8], edits: &Edits, out: &m
             _ if kind.is_hop_by_hop() => false,
             _ => kind.is_protected() || !nominated(name),
         }
-    })?;
-    pen.put(edits.connection.line())?;
-    pen.put(b"\r\n")?;
-    Some(pen.len())
+    }
 }
 
-/// Copies the lines that `keep` (index, name) wants, runs of neighbours at once.
-fn copy_lines(
+/// What becomes of a line.
+pub(super) enum Line<'v> {
+    /// It is copied.
+    Keep,
+    /// It goes.
+    Drop,
+    /// It has this value instead.
+    Instead([&'v [u8]; 5]),
+}
+
+impl Line<'_> {
+    fn kept(keep: bool) -> Self {
+        if keep { Self::Keep } else { Self::Drop }
+    }
+}
+
+/// Copies the lines that `judge` (index, name) wants, runs of neighbours at once.
+pub(super) fn copy_lines<'v>(
     pen: &mut Pen<'_>,
     head: &[u8],
     headers: &[Header<'_>],
-    keep: impl Fn(usize, &[u8]) -> bool,
+    judge: impl Fn(usize, &[u8]) -> Line<'v>,
 ) -> Option<()> {
     // A line begins with its name, since blanks before names are refused; the last one ends before the blank
     // line.
@@ -162,27 +192,35 @@ fn copy_lines(
     let end = head.len().checked_sub(b"\r\n".len())?;
     let mut run: Option<usize> = None;
     for (at, header) in headers.iter().enumerate() {
-        match (keep(at, header.name.as_bytes()), run) {
-            (true, None) => run = Some(start(header)),
-            (false, Some(from)) => {
-                pen.put(head.get(from..start(header))?)?;
-                run = None;
+        let line = judge(at, header.name.as_bytes());
+        if matches!(line, Line::Keep) {
+            run.get_or_insert_with(|| start(header));
+            continue;
+        }
+        if let Some(from) = run.take() {
+            pen.put(head.get(from..start(header))?)?;
+        }
+        if let Line::Instead(value) = line {
+            pen.put(header.name.as_bytes())?;
+            pen.put(b": ")?;
+            for piece in value {
+                pen.put(piece)?;
             }
-            (true, Some(_)) | (false, None) => {}
+            pen.put(b"\r\n")?;
         }
     }
     run.map_or(Some(()), |from| pen.put(head.get(from..end)?))
 }
 
 /// What the `Connection` lines name, split once: the lines can be long, and each other line is compared with them.
-struct Nominated<'b> {
+pub(super) struct Nominated<'b> {
     options: [&'b [u8]; HEADERS_MAX],
     len: usize,
 }
 
 impl<'b> Nominated<'b> {
     /// [`Fields`](super::head::Fields) counts the options, and refuses more than fit here.
-    fn of(headers: &[Header<'b>], kinds: &[Kind]) -> Self {
+    pub(super) fn of(headers: &[Header<'b>], kinds: &[Kind]) -> Self {
         let mut nominated = Self { options: [&[]; HEADERS_MAX], len: 0 };
         let connections = headers.iter().zip(kinds).filter(|(_, kind)| **kind == Kind::Connection);
         let options = connections.flat_map(|(header, _)| header::list(header.value));
@@ -193,7 +231,7 @@ impl<'b> Nominated<'b> {
         nominated
     }
 
-    fn name(&self, name: &[u8]) -> bool {
+    pub(super) fn name(&self, name: &[u8]) -> bool {
         self.options[..self.len].iter().any(|option| option.eq_ignore_ascii_case(name))
     }
 }

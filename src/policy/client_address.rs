@@ -16,6 +16,14 @@ pub static ALLOW: Setting<ClientAddress> = Setting::new(
      empty: everyone. Others get 403 Not allow ip.",
 );
 
+/// Who may connect to the reverse listeners.
+pub static REVERSE_ALLOW: Setting<ClientAddress> = Setting::new(
+    "proxy.reverse.ip.allow",
+    "",
+    ClientAddress::parse,
+    "Clients that may enter through the reverse listeners, as in proxy.ip.allow, which does not count there; empty: everyone.",
+);
+
 /// The clients that may enter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientAddress {

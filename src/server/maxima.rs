@@ -4,6 +4,7 @@
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
 use crate::engine::Limits;
 use crate::permits::{PER_ROUTE_MAX, TOTAL_MAX};
+use crate::pipe::PIPES_MAX;
 use crate::setting::{Setting, Source};
 use crate::value;
 use crate::worker::REJECTS_MAX;
@@ -41,6 +42,9 @@ const FILES_RESERVED: usize = 64;
 /// Descriptors of one worker: poll, listeners, mailbox, reserve, and clients that are turned away.
 const FILES_PER_WORKER: usize = 8 + REJECTS_MAX;
 
+/// One in so many files may be an end of a pipe.
+const PIPES_SHARE: usize = 16;
+
 /// Every maximum of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maxima {
@@ -69,7 +73,7 @@ impl Maxima {
             n => n,
         };
         let fixed = FILES_RESERVED + workers * FILES_PER_WORKER;
-        let free = machine.files.saturating_sub(fixed);
+        let mut free = machine.files.saturating_sub(fixed);
         if free < 4 * workers {
             return Err(format!(
                 "the limit of {} open files is too low for {workers} workers; raise it (ulimit -n) to at least {}",
@@ -77,11 +81,13 @@ impl Maxima {
                 fixed + 4 * workers
             ));
         }
+        let pipes_max = (free / PIPES_SHARE / 2 / workers).min(PIPES_MAX);
+        free -= 2 * pipes_max * workers;
         let clients = source.value(&CLIENTS_MAX)?.clamp(workers, free / 2);
         let clients_each = clients.div_ceil(workers);
         let upstreams = source.value(&TOTAL_MAX)?.unwrap_or(usize::MAX).min(free - clients).max(1);
         let bytes = source.value(&BUFFER_BYTES_MAX)?.unwrap_or(machine.memory / 4);
-        let limits = limits(bytes as usize / workers, clients_each)?;
+        let limits = Limits { pipes_max, ..limits(bytes as usize / workers, clients_each)? };
         let per_route = source.value(&PER_ROUTE_MAX)?.min(upstreams);
         Ok(Self {
             workers,
@@ -106,7 +112,7 @@ fn limits(bytes: usize, clients_max: usize) -> Result<Limits, String> {
              worker"
         ));
     }
-    Ok(Limits { clients_max, exchanges_max, large_max })
+    Ok(Limits { clients_max, exchanges_max, large_max, pipes_max: 0 })
 }
 
 /// What the machine gives.
@@ -153,7 +159,9 @@ mod tests {
         let machine = Machine { cores: 2, files: 20_000, memory: 8 << 30 };
         let maxima = Maxima::compute(&Defaults, &machine).expect("computes");
         assert_eq!((maxima.workers, maxima.clients, maxima.per_route), (2, 8192, 200));
-        assert_eq!(maxima.upstreams, 20_000 - FILES_RESERVED - 2 * FILES_PER_WORKER - 8192);
+        assert_eq!(maxima.limits.pipes_max, PIPES_MAX);
+        let files = FILES_RESERVED + 2 * (FILES_PER_WORKER + 2 * PIPES_MAX);
+        assert_eq!(maxima.upstreams, 20_000 - files - 8192);
         assert_eq!(maxima.limits.exchanges_max, 4096 + REJECTS_MAX);
         assert!(maxima.limits.buffer_bytes_max() <= 1 << 30);
     }
@@ -162,7 +170,8 @@ mod tests {
     fn a_small_machine_serves_fewer() {
         let machine = Machine { cores: 1, files: 1024, memory: 64 << 20 };
         let maxima = Maxima::compute(&Defaults, &machine).expect("computes");
-        assert_eq!(maxima.clients, (1024 - FILES_RESERVED - FILES_PER_WORKER) / 2);
+        assert_eq!(maxima.limits.pipes_max, 27);
+        assert_eq!(maxima.clients, (1024 - FILES_RESERVED - FILES_PER_WORKER - 2 * 27) / 2);
         assert!(maxima.limits.buffer_bytes_max() <= 16 << 20);
     }
 

@@ -8,9 +8,8 @@ use apim_proxy::server::Server;
 use apim_proxy::server::maxima::{Machine, Maxima};
 use apim_proxy::setting::Source;
 use apim_proxy::stats::Counter;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -318,16 +317,7 @@ fn without_descriptors_new_clients_are_turned_away_and_old_ones_served() {
     for client in &mut old {
         assert_eq!(client.get(rude.address, "/hello").text(), "hello");
     }
-    // No number below the limit is free.
-    let folder = format!("/proc/{}/fd", proxy.process.pid().as_raw_nonzero());
-    let used: BTreeSet<u64> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
-        .collect();
-    let free = (0..1 << 20).find(|number| !used.contains(number)).unwrap();
-    // The soft limit only: it can be raised again by anyone.
-    let limit = Rlimit { current: Some(free), maximum: getrlimit(Resource::Nofile).maximum };
-    let before = prlimit(Some(proxy.process.pid()), Resource::Nofile, limit).expect("a limit can be lowered");
+    let before = proxy.process.take_descriptors();
     for _ in 0..20 {
         let mut turned = Client::connect(proxy.address);
         assert!(turned.is_closed(), "a client without a descriptor is not left waiting");
@@ -336,6 +326,6 @@ fn without_descriptors_new_clients_are_turned_away_and_old_ones_served() {
         assert_eq!(client.get(rude.address, "/hello").text(), "hello");
     }
     proxy.counts("clients_rejected", 20);
-    prlimit(Some(proxy.process.pid()), Resource::Nofile, before).expect("and raised again");
+    proxy.process.limit_descriptors(before);
     assert_eq!(Client::connect(proxy.address).get(rude.address, "/hello").text(), "hello");
 }

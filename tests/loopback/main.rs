@@ -10,10 +10,10 @@ mod pki;
 
 mod clients;
 mod crowd;
-mod forms;
 mod life;
 mod logs;
 mod origin;
+mod pipes;
 mod process;
 mod raw;
 mod reload;

@@ -1,7 +1,8 @@
 //! Processes and folders that end with their test: the proxy, nginx, the rude origin, and clients that run to their
 //! end.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -91,6 +92,25 @@ impl Running {
         until("the process ends", || self.0.try_wait().expect("it is our child"))
     }
 
+    /// Leaves it no descriptor beside those it has; the limit it had.
+    pub fn take_descriptors(&self) -> Rlimit {
+        let folder = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
+        let used: BTreeSet<u64> = fs::read_dir(folder)
+            .expect("the process is there")
+            .map(|entry| entry.expect("it is ours").file_name().to_str().and_then(|name| name.parse().ok()))
+            .collect::<Option<_>>()
+            .expect("names are numbers");
+        // No number below the limit is free.
+        let free = (0..1 << 20).find(|number| !used.contains(number)).expect("it has fewer");
+        // The soft limit only: it can be raised again by anyone.
+        self.limit_descriptors(Rlimit { current: Some(free), maximum: getrlimit(Resource::Nofile).maximum })
+    }
+
+    /// Sets its limit of descriptors; the limit it had.
+    pub fn limit_descriptors(&self, limit: Rlimit) -> Rlimit {
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("a limit can be changed")
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().expect("it is our child").is_some()
     }
@@ -162,15 +182,27 @@ impl Proxy {
     #[track_caller]
     pub fn counts(&self, counter: &str, value: u64) {
         let wanted = format!("{counter} {value}");
+        self.until_statistics(&format!("the log says {wanted}"), |line| (line == wanted).then_some(()));
+    }
+
+    /// What `counter` is now.
+    #[track_caller]
+    pub fn count(&self, counter: &str) -> u64 {
+        self.until_statistics(counter, |line| line.strip_prefix(counter)?.trim().parse().ok())
+    }
+
+    /// Asks for the statistics until one of their lines says what is wanted.
+    #[track_caller]
+    fn until_statistics<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         let printed = |log: &str| log.matches("statistics\n").count();
         // One may have been on its way; the second from now on is about now.
         let fresh = printed(&self.log()) + 2;
-        until(&format!("the log says {wanted}"), || {
+        until(what, || {
             self.process.signal(Signal::USR1);
             let log = self.log();
             let last = log.rsplit("statistics\n").next().filter(|_| printed(&log) >= fresh)?;
-            last.lines().any(|line| line.trim() == wanted).then_some(())
-        });
+            last.lines().find_map(|line| wanted(line.trim()))
+        })
     }
 
     /// Sends SIGTERM and waits until the shutdown has begun.

@@ -22,10 +22,15 @@ use std::sync::Arc;
 
 pub const ORIGIN: &str = "10.0.0.2";
 const BODY: [u8; 1024] = [b'x'; 1024];
+/// Length of a body that goes through a pipe.
+const LONG: usize = 200_000;
 /// Microseconds that pass from one turn to the next.
 const TURN: u64 = 20;
 pub const READABLE: Ready = Ready { readable: true, writable: false, read_closed: false, dead: false };
 pub const WRITABLE: Ready = Ready { readable: false, writable: true, read_closed: false, dead: false };
+
+/// Room of a peer.
+const ROOM: usize = LONG + 4096;
 
 /// The peer behind a socket: what it has sent and the worker not yet received, and what it has received.
 pub struct Peer {
@@ -37,7 +42,7 @@ pub struct Peer {
 
 impl Peer {
     fn new() -> Self {
-        Self { token: 0, sent: Vec::with_capacity(4096), taken: 0, received: Vec::with_capacity(4096) }
+        Self { token: 0, sent: Vec::with_capacity(ROOM), taken: 0, received: Vec::with_capacity(ROOM) }
     }
 
     /// Says something; the worker has taken what was said before.
@@ -73,6 +78,7 @@ impl World {
 
 impl Io for World {
     type Socket = Socket;
+    type Pipe = Vec<u8>;
 
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Moved {
         let peer = self.peer(socket);
@@ -92,6 +98,28 @@ impl Io for World {
             peer.received.extend_from_slice(slice);
         }
         Moved::Bytes(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn pipe(&mut self) -> Option<Vec<u8>> {
+        Some(Vec::with_capacity(LONG))
+    }
+
+    fn splice_in(&mut self, socket: &mut Socket, pipe: &mut Vec<u8>, max: usize) -> Moved {
+        let peer = self.peer(socket);
+        let left = &peer.sent[peer.taken..];
+        let n = left.len().min(max);
+        if n == 0 {
+            return Moved::Blocked;
+        }
+        pipe.extend_from_slice(&left[..n]);
+        peer.taken += n;
+        Moved::Bytes(n)
+    }
+
+    fn splice_out(&mut self, pipe: &mut Vec<u8>, socket: &mut Socket, max: usize) -> Moved {
+        assert_eq!(pipe.len(), max, "all of it is asked for");
+        self.peer(socket).received.append(pipe);
+        Moved::Bytes(max)
     }
 
     fn register(&mut self, socket: &mut Socket, key: Key, side: Side) -> Result<(), What> {
@@ -163,7 +191,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// The answer is 1 KB in all of them and passes unchanged.
+    /// The answer passes unchanged.
     fn new(method: &str, framing: &str, body: &[u8], answer_framing: &str, answer_body: &[u8]) -> Self {
         let head = |target: &str, host: &str| {
             format!(
@@ -188,6 +216,12 @@ impl Script {
     /// A POST whose body is as long as it says.
     pub fn post() -> Self {
         Self::new("POST", "Content-Length: 1024\r\n", &BODY, "Content-Length: 1024\r\n", &BODY)
+    }
+
+    /// A POST whose body and answer are long enough for a pipe.
+    pub fn long() -> Self {
+        let (body, line) = (vec![b'x'; LONG], format!("Content-Length: {LONG}\r\n"));
+        Self::new("POST", &line, &body, &line, &body)
     }
 
     /// A POST in chunks, answered in chunks.
@@ -221,7 +255,7 @@ impl Pair {
     /// # Panics
     /// When there is no room for it.
     pub fn new(script: Script, change: impl FnOnce(&mut Config)) -> Self {
-        let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 16 };
+        let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 16, pipes_max: 16 };
         let mut config = Config::from(&Defaults, limits).expect("the defaults parse");
         change(&mut config);
         let world = World { client: Peer::new(), origin: Peer::new(), dialled: 0 };

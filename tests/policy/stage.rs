@@ -66,6 +66,7 @@ impl World {
 
 impl Io for World {
     type Socket = Socket;
+    type Pipe = ();
 
     fn recv(&mut self, socket: &mut Socket, into: &mut [u8]) -> Moved {
         let wire = &mut self.wires[socket.0];
@@ -86,6 +87,18 @@ impl Io for World {
             heard.extend_from_slice(slice);
         }
         Moved::Bytes(heard.len() - before)
+    }
+
+    fn pipe(&mut self) -> Option<()> {
+        None
+    }
+
+    fn splice_in(&mut self, _socket: &mut Socket, _pipe: &mut (), _max: usize) -> Moved {
+        unreachable!("there are no pipes")
+    }
+
+    fn splice_out(&mut self, _pipe: &mut (), _socket: &mut Socket, _max: usize) -> Moved {
+        unreachable!("there are no pipes")
     }
 
     fn register(&mut self, socket: &mut Socket, key: Key, side: Side) -> Result<(), What> {
@@ -184,7 +197,7 @@ impl Stage {
 
     /// With so many connections to a target at most.
     pub fn narrow(settings: &[&str], per_route: usize) -> Self {
-        let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 4 };
+        let limits = Limits { clients_max: 16, exchanges_max: 16, large_max: 4, pipes_max: 0 };
         let config = Config::from(&Texts(settings), limits).expect("the settings are in order");
         let (stats, permits) = (Arc::new(Stats::default()), Permits::new(per_route, 8, Box::new(Silent)));
         let theirs = Arc::clone(&stats);

@@ -217,7 +217,7 @@ pub fn answer(rng: &mut Rng, kind: &Kind, context: &Context) -> Answer {
         _ => Shape::Close,
     };
     let bad_chunk = faulty && shape == Shape::Chunked && !kind.is_head && rng.one_in(6);
-    let len = size(rng, context.size_max);
+    let len = size(rng, context);
     let data = if shape == Shape::None { vec![] } else { bait(rng, kind.id, len) };
     let coded = (shape == Shape::Chunked).then(|| chunks(rng, &data, bad_chunk));
     let unchunk = kind.version10 && shape == Shape::Chunked;

@@ -24,9 +24,11 @@ pub fn bait(rng: &mut Rng, id: usize, size: usize) -> Vec<u8> {
     body
 }
 
-pub fn size(rng: &mut Rng, max: usize) -> usize {
+pub fn size(rng: &mut Rng, context: &Context) -> usize {
+    let max = context.size_max;
     let max = match rng.below(10) {
         0 => max,
+        1..6 if context.long => return max,
         1..4 => max.min(5000),
         _ => max.min(300),
     };
@@ -142,7 +144,7 @@ pub fn body(
     }
     // What is read only to be dropped must not fill a buffer.
     let long = refused && rng.one_in(2);
-    let len = if long { context.size_max } else { size(rng, context.size_max) };
+    let len = if long { context.size_max } else { size(rng, context) };
     let data = bait(rng, id, len);
     if version10 || rng.one_in(2) {
         let line = Some(format!("Content-Length: {}", data.len()));

@@ -14,6 +14,8 @@ pub struct Context {
     pub mood: Mood,
     pub stalls: bool,
     pub size_max: usize,
+    /// Most bodies are as long as they may be.
+    pub long: bool,
     pub reloads: bool,
     /// How many of the places may be reached.
     pub own_places: usize,

@@ -78,6 +78,14 @@ impl Grain {
         }
     }
 
+    /// The same for long bodies: so many bytes that a run does not take for ever.
+    fn coarse(self) -> Self {
+        match self {
+            Self::One | Self::UpTo(_) => Self::UpTo(self.width().max(3000)),
+            Self::Whole => self,
+        }
+    }
+
     pub fn size(self, rng: &mut Rng) -> usize {
         match self {
             Self::One => 1,
@@ -130,6 +138,32 @@ pub struct ClientScript {
     pub tls: Option<ClientTls>,
 }
 
+/// The pipes of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipes {
+    pub max: usize,
+    pub body_bytes_min: u64,
+    /// The longest body there is.
+    pub body_bytes_max: usize,
+    /// Fragments a pipe has room for.
+    pub slots: usize,
+    /// The kernel has none in one of so many cases; 0: it always has one.
+    pub denied: usize,
+}
+
+impl Pipes {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x919e);
+        Self {
+            max: rng.range(1, 3),
+            body_bytes_min: rng.pick(&[1, 1, 10, 300, 4000]),
+            body_bytes_max: rng.pick(&[3000, 30_000, 30_000, 100_000]),
+            slots: rng.pick(&[1, 2, 3, 16]),
+            denied: rng.pick(&[0, 0, 2, 4]),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Script {
     pub mood: Mood,
@@ -154,6 +188,8 @@ pub struct Script {
     pub reload_at: Option<usize>,
     /// Somebody waits without end: limits and clocks may hit bystanders.
     pub stalls: bool,
+    /// What is known of pipes; `None`: bytes are copied.
+    pub pipes: Option<Pipes>,
     /// Kernel events are split, merged, late and sometimes about nothing.
     pub noise: bool,
 }
@@ -267,15 +303,15 @@ fn slip(rng: &mut Rng, plans: &[usize], all: &[Plan], stalls: bool) -> Slip {
 impl Script {
     /// A world without TLS.
     pub fn plain(seed: u64, mood: Mood) -> Self {
-        Self::new(seed, mood, None)
+        Self::new(seed, mood, None, false)
     }
 
     /// The same world, in which some speak TLS.
     pub fn secure(seed: u64, mood: Mood) -> Self {
-        Self::new(seed, mood, Some(Rng::new(seed ^ 0x71_5000)))
+        Self::new(seed, mood, Some(Rng::new(seed ^ 0x71_5000)), false)
     }
 
-    fn new(seed: u64, mood: Mood, mut secret: Option<Rng>) -> Self {
+    fn new(seed: u64, mood: Mood, mut secret: Option<Rng>, piped: bool) -> Self {
         let mut rng = Rng::new(seed);
         let rng = &mut rng;
         let wild = mood == Mood::Wild;
@@ -306,19 +342,35 @@ impl Script {
             drain_at: (wild && rng.one_in(4)).then(|| rng.range(1, 600)),
             reload_at,
             stalls: false,
+            pipes: piped.then(|| Pipes::new(seed)),
             noise: rng.one_in(2),
         };
+        if piped {
+            let (write, read) = (script.origin_write.coarse(), script.origin_read.coarse());
+            (script.origin_write, script.origin_read) = (write, read);
+            script.tx_room = script.tx_room.max(700);
+        }
         let coarse = script.tx_room.min(script.origin_write.width()).min(script.origin_read.width());
         for client in 0..rng.range(1, 6) {
-            let (write, read) = (grain(rng), grain(rng));
-            let room = rng.pick(&[1, 50, 3000, 65_536]);
+            let (mut write, mut read) = (grain(rng), grain(rng));
+            let mut room = rng.pick(&[1, 50, 3000, 65_536]);
             // A run takes a bounded number of steps: small steps, small bodies.
             let step = coarse.min(room).min(write.width()).min(read.width());
-            let size_max = if step > 60_000 { 120_000 } else { (100 * step).clamp(600, 30_000) };
+            let mut size_max = if step > 60_000 { 120_000 } else { (100 * step).clamp(600, 30_000) };
+            if let Some(pipes) = script.pipes {
+                (write, read) = (write.coarse(), read.coarse());
+                (room, size_max) = (room.max(700), pipes.body_bytes_max);
+            }
             let plans: Vec<usize> = (0..rng.range(1, 5))
                 .map(|_| {
-                    let context =
-                        plan::Context { mood, stalls, size_max, reloads: reload_at.is_some(), own_places };
+                    let context = plan::Context {
+                        mood,
+                        stalls,
+                        size_max,
+                        long: piped,
+                        reloads: reload_at.is_some(),
+                        own_places,
+                    };
                     let id = script.plans.len();
                     script.plans.push(plan::plan(rng, id, client, &script.places, &context));
                     id
@@ -347,6 +399,12 @@ impl Script {
         }
         script.stalls = script.has_stalls(own_places);
         script
+    }
+
+    /// A world with pipes and long bodies; in a `secure` one, some speak TLS.
+    pub fn piped(seed: u64, mood: Mood, secure: bool) -> Self {
+        let secret = secure.then(|| Rng::new(seed ^ 0x71_5000));
+        Self::new(seed, mood, secret, true)
     }
 
     fn encrypt_clients(&mut self, secret: &mut Rng, stalls: bool) {

@@ -1,13 +1,15 @@
 //! The library's seam to the world, on the simulated kernel: what one worker can do with sockets and names.
 
-use super::script::{Dns, Door};
-use super::world::{Opening, Question, World};
+use super::script::{Dns, Door, Pipes};
+use super::world::{Opening, Question, Socket, World};
 use apim_proxy::access::Stream;
 use apim_proxy::access::stamp::Wall;
 use apim_proxy::fault::What;
 use apim_proxy::io::{Addresses, Io, Lookup, Moved, ReloadAsk};
 use apim_proxy::key::{Key, Side};
 use apim_proxy::policy::proxy_auth::Login;
+use std::collections::VecDeque;
+use std::collections::vec_deque::Drain;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +36,82 @@ impl Drop for Sock {
     }
 }
 
+/// A pipe in the hands of a worker: bytes in fragments, of which it has room for so many, whatever their size.
+pub struct SimPipe {
+    world: World,
+    slots: usize,
+    parts: VecDeque<VecDeque<u8>>,
+    /// It was told to be full, and nothing has gone out since.
+    full: bool,
+}
+
+impl SimPipe {
+    fn held(&self) -> usize {
+        self.parts.iter().map(VecDeque::len).sum()
+    }
+}
+
+impl Drop for SimPipe {
+    fn drop(&mut self) {
+        self.world.net().piping.lost += usize::from(!self.parts.is_empty());
+    }
+}
+
+/// The byte that comes out next.
+fn next_byte(parts: &mut VecDeque<VecDeque<u8>>) -> u8 {
+    let part = parts.front_mut().expect("a pipe holds what it was asked for");
+    let byte = part.pop_front().expect("no part is empty");
+    if part.is_empty() {
+        parts.pop_front();
+    }
+    byte
+}
+
+impl Socket {
+    /// The proxy receives up to `max` bytes, which `keep` gets.
+    fn take(&mut self, max: usize, keep: impl FnOnce(Drain<'_, u8>)) -> Moved {
+        let n = max.min(self.rx.len());
+        if n > 0 {
+            keep(self.rx.drain(..n));
+            self.taken += n;
+            self.note_heard();
+            self.told &= !self.rx.is_empty();
+            Moved::Bytes(n)
+        } else if std::mem::take(&mut self.error) {
+            Moved::Failed
+        } else if self.end || self.reset {
+            Moved::End
+        } else {
+            Moved::Blocked
+        }
+    }
+
+    /// The proxy sends up to `total` bytes, of which `bytes` gives the first.
+    fn give(&mut self, id: usize, total: usize, bytes: impl FnOnce(usize) -> Vec<u8>) -> Moved {
+        assert!(!self.blocked, "s{id}: a system call for nothing: there was no room and no event since");
+        assert!(!self.tx_end, "nothing is sent after the end");
+        if self.reset {
+            // Telling an error clears it.
+            self.error = false;
+            return Moved::Failed;
+        }
+        let n = total.min(self.room.saturating_sub(self.tx.len()));
+        if self.channel.is_some() {
+            self.sealed = self.sent + total;
+        }
+        let bytes = bytes(n);
+        self.log_sent(&bytes);
+        if self.peer_closed {
+            self.wire_reset |= n > 0;
+        } else {
+            self.tx.extend(bytes);
+        }
+        self.starved_of_room = n < total;
+        self.blocked = n == 0;
+        if n > 0 { Moved::Bytes(n) } else { Moved::Blocked }
+    }
+}
+
 /// The seam as one worker sees it.
 pub struct SimIo {
     pub world: World,
@@ -53,6 +131,7 @@ impl SimIo {
 
 impl Io for SimIo {
     type Socket = Sock;
+    type Pipe = SimPipe;
 
     fn recv(&mut self, socket: &mut Sock, into: &mut [u8]) -> Moved {
         assert!(!into.is_empty(), "a receive needs room");
@@ -60,22 +139,8 @@ impl Io for SimIo {
         let id = socket.id;
         let mut net = self.world.net();
         let s = &mut net.sockets[id];
-        let n = into.len().min(s.rx.len());
-        let moved = if n > 0 {
-            for (slot, byte) in into.iter_mut().zip(s.rx.drain(..n)) {
-                *slot = byte;
-            }
-            s.taken += n;
-            s.note_heard();
-            s.told &= !s.rx.is_empty();
-            Moved::Bytes(n)
-        } else if std::mem::take(&mut s.error) {
-            Moved::Failed
-        } else if s.end || s.reset {
-            Moved::End
-        } else {
-            Moved::Blocked
-        };
+        let moved =
+            s.take(into.len(), |bytes| into.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = byte));
         net.note(|| format!("s{id} recv {moved:?} of {}", into.len()));
         drop(net);
         self.meanwhile(id);
@@ -89,29 +154,72 @@ impl Io for SimIo {
         let id = socket.id;
         let mut net = self.world.net();
         let s = &mut net.sockets[id];
-        assert!(!s.blocked, "s{id}: a system call for nothing: there was no room and no event since");
-        assert!(!s.tx_end, "nothing is sent after the end");
-        let moved = if s.reset {
-            // Telling an error clears it.
-            s.error = false;
-            Moved::Failed
-        } else {
-            let n = total.min(s.room.saturating_sub(s.tx.len()));
-            if s.channel.is_some() {
-                s.sealed = s.sent + total;
-            }
-            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(n).collect();
-            s.log_sent(&bytes);
-            if s.peer_closed {
-                s.wire_reset |= n > 0;
-            } else {
-                s.tx.extend(bytes);
-            }
-            s.starved_of_room = n < total;
-            s.blocked = n == 0;
-            if n > 0 { Moved::Bytes(n) } else { Moved::Blocked }
-        };
+        let moved =
+            s.give(id, total, |n| slices.iter().flat_map(|slice| slice.iter().copied()).take(n).collect());
         net.note(|| format!("s{id} send {moved:?} of {total}"));
+        moved
+    }
+
+    fn pipe(&mut self) -> Option<SimPipe> {
+        let mut net = self.world.net();
+        let Pipes { slots, denied, .. } = net.pipes.expect("without pipes none is asked for");
+        if denied > 0 && net.rng.one_in(denied) {
+            net.piping.denied += 1;
+            return None;
+        }
+        net.piping.made += 1;
+        Some(SimPipe { world: self.world.clone(), slots, parts: VecDeque::new(), full: false })
+    }
+
+    fn splice_in(&mut self, socket: &mut Sock, pipe: &mut SimPipe, max: usize) -> Moved {
+        assert!(max > 0, "nothing is asked for");
+        self.meanwhile(socket.id);
+        let id = socket.id;
+        let mut net = self.world.net();
+        assert!(net.sockets[id].channel.is_none(), "s{id}: TLS is opened before it goes on");
+        assert!(
+            !pipe.full,
+            "s{id}: a system call for nothing: the pipe was full and nothing has gone out since"
+        );
+        let free = pipe.slots - pipe.parts.len();
+        let grain = net.rng.pick(&[1, 7, 300, 1448, 40_000]);
+        let mut sizes: Vec<usize> = (0..free).map(|_| net.rng.range(1, grain)).collect();
+        if net.rng.one_in(4) {
+            sizes.truncate(1);
+        }
+        // Whether the source has ended is not looked at before there is room.
+        let moved = if free == 0 {
+            (pipe.full, net.piping.full) = (true, net.piping.full + 1);
+            Moved::Blocked
+        } else {
+            let parts = &mut pipe.parts;
+            net.sockets[id].take(max.min(sizes.iter().sum()), |bytes| {
+                let mut bytes = bytes.peekable();
+                for size in sizes {
+                    parts.extend(
+                        bytes.peek().is_some().then(|| bytes.by_ref().take(size).collect::<VecDeque<u8>>()),
+                    );
+                }
+            })
+        };
+        net.note(|| format!("s{id} splice in {moved:?} of {max}"));
+        moved
+    }
+
+    fn splice_out(&mut self, pipe: &mut SimPipe, socket: &mut Sock, max: usize) -> Moved {
+        assert_eq!(max, pipe.held(), "the worker knows what is in the pipe");
+        self.meanwhile(socket.id);
+        let id = socket.id;
+        let mut net = self.world.net();
+        assert!(net.sockets[id].channel.is_none(), "s{id}: TLS is sealed before it goes out");
+        // Less than there is room for may go at once.
+        let most = if net.rng.one_in(4) { net.rng.range(1, max) } else { max };
+        let parts = &mut pipe.parts;
+        let moved = net.sockets[id].give(id, most, |n| (0..n).map(|_| next_byte(parts)).collect());
+        if matches!(moved, Moved::Bytes(_)) {
+            pipe.full = false;
+        }
+        net.note(|| format!("s{id} splice out {moved:?} of {max}"));
         moved
     }
 

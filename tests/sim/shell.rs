@@ -70,10 +70,13 @@ pub fn config(script: &Script, contexts: &Contexts, reloaded: bool) -> Arc<Confi
     if reloaded {
         settings.push(("proxy.header.filter", "host,x-target-host,X-SECRET".into()));
     }
+    let splice_min = script.pipes.map_or(0, |pipes| pipes.body_bytes_min);
+    settings.push(("proxy.splice.min", format!("{splice_min}B")));
     let limits = Limits {
         clients_max: script.clients_max,
         exchanges_max: script.exchanges_max,
         large_max: script.large_max,
+        pipes_max: script.pipes.map_or(0, |pipes| pipes.max),
     };
     let mut config = Config::from(&Settings(settings), limits).expect("the settings are in order");
     config.listeners[0].inbound.clone_from(&contexts.inbound);

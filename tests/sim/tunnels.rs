@@ -3,7 +3,7 @@
 //! heard with what the other said, to the last byte and the kind of end.
 
 use super::rng::Rng;
-use super::script::{ClientScript, Dns, Door, Grain, Mood, Place, Script};
+use super::script::{ClientScript, Dns, Door, Grain, Mood, Pipes, Place, Script};
 use super::seam::{SimIo, Sock};
 use super::shell::{Mailboxes, config};
 use super::tls::{ClientTls, Demand, Habits, Listener, PlaceTls, Shown, Versions};
@@ -376,6 +376,7 @@ impl Tunnels {
         script.exchanges_max = rng.pick(&[2, 3, 50]);
         script.clients_max = 50;
         script.large_max = rng.below(3);
+        script.pipes = (seed % 2 == 1).then(|| Pipes::new(seed));
         let world = World::new(&script, rng.fork(), verbose);
         let config = config(&script, &world.net().contexts, false);
         let io = SimIo { world: world.clone(), worker: 0 };
@@ -459,8 +460,7 @@ impl Tunnels {
             if let Some((_, token)) = socket.owner.filter(|_| pending) {
                 let ready = net.ready(id);
                 net.sockets[id].pending = false;
-                net.tell(id, ready);
-                events.push((token, ready));
+                events.push((id, token, ready));
             }
         }
         drop(net);
@@ -469,7 +469,9 @@ impl Tunnels {
             return false;
         }
         self.worker.begin_turn(Now(self.now));
-        for (token, ready) in events {
+        for (id, token, ready) in events {
+            // It counts from when it is handed in: the worker may have filled a socket since it was collected.
+            self.world.net().tell(id, ready);
             self.worker.event(token, ready);
             self.worker.check();
         }

@@ -9,7 +9,7 @@
 use super::channel::Channel;
 use super::keys::Contexts;
 use super::rng::Rng;
-use super::script::{Place, Script};
+use super::script::{Pipes, Place, Script};
 use apim_proxy::io::{Addresses, Ready};
 use apim_proxy::key::Key;
 use std::collections::VecDeque;
@@ -107,7 +107,20 @@ pub struct Question {
     pub answer: Option<Addresses>,
 }
 
+/// What pipes went through.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Piping {
+    pub made: usize,
+    pub denied: usize,
+    /// Times one had no room.
+    pub full: usize,
+    /// Closed with bytes in them.
+    pub lost: usize,
+}
+
 pub struct Net {
+    pub pipes: Option<Pipes>,
+    pub piping: Piping,
     pub sockets: Vec<Socket>,
     pub places: Vec<Place>,
     pub questions: Vec<Question>,
@@ -135,6 +148,8 @@ pub struct World(Arc<Mutex<Net>>);
 impl World {
     pub fn new(script: &Script, rng: Rng, verbose: bool) -> Self {
         Self(Arc::new(Mutex::new(Net {
+            pipes: script.pipes,
+            piping: Piping::default(),
             sockets: Vec::new(),
             places: script.places.clone(),
             questions: Vec::new(),

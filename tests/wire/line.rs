@@ -18,6 +18,8 @@ pub struct Line {
     /// The proxy has ended it.
     over: bool,
     half_closed: bool,
+    /// It leads to a reverse listener.
+    pub reverse: bool,
 }
 
 impl Line {
@@ -41,7 +43,7 @@ impl Line {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: Some(stream), over: false, half_closed: false })
+        Ok(Self { stream: Some(stream), over: false, half_closed: false, reverse: false })
     }
 
     fn stream(&mut self) -> Result<&mut TcpStream, String> {
@@ -111,10 +113,15 @@ impl Line {
 
     /// Asks something that the proxy answers by itself.
     pub fn is_kept(&mut self) -> Result<(), String> {
-        const PROBE: &[u8] = b"GET /is-it-kept HTTP/1.1\r\nHost: proxy\r\n\r\n";
-        let sentence = b"you have to include x-target-host header";
-        let answer = own_answer(403, "target_missing", false, sentence)?;
-        let kept = self.send(PROBE, false).and_then(|()| self.receive(&answer));
+        let (probe, answer) = if self.reverse {
+            let sentence = b"the path of the request leads above its root or is not escaped properly";
+            (&b"GET /% HTTP/1.1\r\nHost: proxy\r\n\r\n"[..], own_answer(400, "bad_path", false, sentence)?)
+        } else {
+            let sentence = b"you have to include x-target-host header";
+            let probe = &b"GET /is-it-kept HTTP/1.1\r\nHost: proxy\r\n\r\n"[..];
+            (probe, own_answer(403, "target_missing", false, sentence)?)
+        };
+        let kept = self.send(probe, false).and_then(|()| self.receive(&answer));
         kept.map_err(|what| format!("is not kept, or received more than was said: {what}"))
     }
 
@@ -189,6 +196,7 @@ pub fn own_answer(status: u16, code: &str, close: bool, sentence: &[u8]) -> Resu
     let reason = match status {
         400 => "Bad Request",
         403 => "Forbidden",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",

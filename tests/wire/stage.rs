@@ -57,7 +57,8 @@ impl Stage {
         }
         let props = props(&mut names).map_err(|error| format!("cannot set the stage: {error}"))?;
         let server = start(transcript, &names)?;
-        let proxy = server.addresses()[0];
+        // Where there is a reverse listener, it is the one that the transcript is about.
+        let proxy = server.addresses()[server.addresses().len() - 1];
         name(&mut names, "proxy", proxy);
         Ok(Self { server, proxy, names, listeners, lines: BTreeMap::new(), _props: props })
     }
@@ -115,8 +116,9 @@ impl Stage {
 
     fn connect(&mut self, party: &Party, from: Option<&str>) -> Result<(), String> {
         let from = from.map(|address| address.parse().map_err(|_| format!("{address} is not an address")));
-        let line =
+        let mut line =
             Line::dial(self.proxy, from.transpose()?).map_err(|error| format!("cannot connect: {error}"))?;
+        line.reverse = self.server.addresses().len() > 1;
         self.lines.insert(party.clone(), line);
         Ok(())
     }

@@ -7,6 +7,9 @@
 #   PREFIX/conf   application.properties                  never overwritten: a new one arrives as .new beside it
 #   PREFIX/lib    yours                                   PREFIX/log   output.log, the pid file
 #
+#   scripts/install.sh --replace-httpd [--root DIR] [PREFIX]     httpd's unit drives the reverse listeners of PREFIX
+#   scripts/install.sh --restore-httpd [--root DIR] [PREFIX]     httpd has its place again; see replace-httpd.sh
+#
 # Without --binary it installs target/release/apim-proxy, built first when it is missing or older than its sources.
 
 set -eu
@@ -16,6 +19,15 @@ fail() {
     printf 'not installed: %s\n' "$1" >&2
     exit 1
 }
+
+source=$(CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+case ${1-} in
+    --replace-httpd | --restore-httpd)
+        action=${1#--}
+        exec "$source/scripts/replace-httpd.sh" "${action%-httpd}" "${@:2}"
+        ;;
+esac
 
 binary=
 prefix=/app/apim-proxy
@@ -30,8 +42,6 @@ prefix=${1:-$prefix}
 case $prefix in
     -*) fail 'usage: install.sh [--binary FILE] [PREFIX]' ;;
 esac
-
-source=$(CDPATH='' cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
 if [ -z "$binary" ]; then
     binary=${CARGO_TARGET_DIR:-$source/target}/release/apim-proxy

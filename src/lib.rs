@@ -76,3 +76,4 @@ pub mod renewal;
 pub mod resolve;
 pub mod run;
 pub mod server;
+pub mod systemd;

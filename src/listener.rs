@@ -11,6 +11,7 @@ use crate::setting::{Setting, Source};
 use crate::value;
 use mio::net::{TcpListener, TcpStream};
 use owner::Owner;
+use serde::Deserialize;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -64,6 +65,27 @@ pub static REVERSE_ADDRESS: Setting<Option<IpAddr>> = Setting::new(
     "Address of the reverse listeners; unset: that of server.address.",
 );
 
+/// Which listeners a process opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Share {
+    /// All that are configured.
+    All,
+    /// The forward one.
+    Forward,
+    /// The reverse ones.
+    Reverse,
+}
+
+/// Which listeners this process opens.
+pub static SHARE: Setting<Share> = Setting::new(
+    "proxy.listeners",
+    "all",
+    |text| value::choice(text).map_err(|_| "is not one of all, forward, reverse".to_owned()),
+    "Which of the configured listeners this process opens: all, forward or reverse; where httpd is replaced, its unit runs \
+     the reverse ones in a process of their own.",
+);
+
 fn optional_port(text: &str) -> Result<Option<u16>, String> {
     if text.trim().is_empty() { Ok(None) } else { value::port(text).map(Some) }
 }
@@ -81,11 +103,12 @@ pub struct Place {
     port_key: &'static str,
 }
 
-/// Every listener there is to be, the forward one first.
+/// Every listener there is to be in this process, the forward one first.
 ///
 /// # Errors
-/// What is wrong with a text.
+/// What is wrong with a text; no listener at all.
 pub fn places(source: &impl Source) -> Result<Vec<Place>, String> {
+    let share = source.value(&SHARE)?;
     let forward = Place {
         kind: Kind::Forward,
         tls: false,
@@ -107,6 +130,17 @@ pub fn places(source: &impl Source) -> Result<Vec<Place>, String> {
             address_key,
             port_key: setting.key,
         }));
+    }
+    places.retain(|place| match share {
+        Share::All => true,
+        Share::Forward => place.kind == Kind::Forward,
+        Share::Reverse => place.kind == Kind::Reverse,
+    });
+    if places.is_empty() {
+        return Err(format!(
+            "{}=reverse leaves no listener; set {} or {}",
+            SHARE.key, REVERSE_PORT.key, REVERSE_SSL_PORT.key
+        ));
     }
     Ok(places)
 }
@@ -273,6 +307,33 @@ mod tests {
     fn only_the_forward_listener_is_there_unasked() {
         let places = places(&Defaults).expect("defaults are in order");
         assert_eq!(places.iter().map(|place| place.kind).collect::<Vec<_>>(), [Kind::Forward]);
+    }
+
+    /// A port without TLS, and what `proxy.listeners` says.
+    struct Texts(&'static str, &'static str);
+
+    impl Source for Texts {
+        fn text(&self, key: &'static str) -> Option<&str> {
+            [(SHARE.key, self.0), (REVERSE_PORT.key, self.1)]
+                .into_iter()
+                .find_map(|(known, text)| (known == key).then_some(text))
+        }
+    }
+
+    #[test]
+    fn two_processes_can_share_the_listeners() {
+        let kinds = |share, port| {
+            places(&Texts(share, port))
+                .map(|places| places.iter().map(|place| place.kind).collect::<Vec<_>>())
+        };
+        assert_eq!(kinds("all", "80"), Ok(vec![Kind::Forward, Kind::Reverse]));
+        assert_eq!(kinds("forward", "80"), Ok(vec![Kind::Forward]));
+        assert_eq!(kinds("Reverse", "80"), Ok(vec![Kind::Reverse]));
+        assert!(
+            kinds("reverse", "")
+                .is_err_and(|what| what.starts_with("proxy.listeners=reverse leaves no listener"))
+        );
+        assert!(kinds("both", "80").is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::renewal;
 use crate::server::maxima::{Machine, Maxima};
 use crate::server::{PID_FILE, READY_FILE, SHUTDOWN, SHUTDOWN_PHASE, Server};
 use crate::setting::Source;
+use crate::systemd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fs::{FlockOperation, flock};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
@@ -205,6 +206,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     if let Some(path) = effective.value(&READY_FILE)? {
         write_ready(&path, &server, phase)?;
     }
+    systemd::tell("READY=1");
     let phase = if effective.value(&SHUTDOWN)? { phase } else { Duration::ZERO };
     watch(&mut signals, &server, phase).map_err(|error| format!("the proxy has ended: {error}"))
 }
@@ -252,6 +254,7 @@ fn watch(signals: &mut Signals, server: &Server, phase: Duration) -> io::Result<
                 }
                 _ => {
                     log::info!("shutting down: exchanges in progress have {} s to end", phase.as_secs());
+                    systemd::tell("STOPPING=1");
                     server.drain();
                     deadline = Some(Instant::now() + phase);
                 }

@@ -144,6 +144,60 @@ fn a_value_cannot_break_out_of_its_line() {
     assert_eq!(found.lost, 3, "{}", found.text);
 }
 
+#[test]
+fn what_is_printed_is_what_check_accepts() {
+    let folder = Folder::new("check");
+    let pem = folder.0.join("both.pem");
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/CN=h.test",
+        ])
+        .arg("-keyout")
+        .arg(&pem)
+        .arg("-out")
+        .arg(folder.0.join("certificate.pem"))
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let both =
+        [&pem, &folder.0.join("certificate.pem")].map(|file| fs::read_to_string(file).expect("PEM")).concat();
+    fs::write(&pem, both).expect("the file can be written");
+    for (shape, file, _) in SHAPES {
+        let found = imported(&shapes().join(shape), file).expect(shape);
+        // The files the fixtures name are not on this machine.
+        let is_file = |key: &str| {
+            ["certificate", "certificate-private-key", "trust-certificate", "key-store", "trust-store"]
+                .iter()
+                .any(|name| key.ends_with(&format!(".{name}")))
+        };
+        let lines: Vec<String> = found
+            .text
+            .lines()
+            .map(|line| match line.split_once('=') {
+                Some((key, _)) if is_file(key) => format!("{key}={}\n", pem.display()),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        folder.write("application.properties", lines.concat());
+        let output = Command::new(env!("CARGO_BIN_EXE_apim-proxy"))
+            .arg("check")
+            .arg(folder.0.join("application.properties"))
+            .output()
+            .expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let unknown: Vec<&str> = said.lines().filter(|line| line.contains("unknown")).collect();
+        assert!(output.status.success() && unknown.is_empty(), "{shape}: {said}");
+    }
+}
+
 /// SplitMix64: small, seeded, good enough to mutate with.
 struct Random(u64);
 

@@ -180,7 +180,8 @@ fn of_two_starts_at_once_one_wins() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort_unstable();
-    assert_eq!(left, ["apim-proxy.pid", "apim-proxy.ready", "output.log"]);
+    let files = ["access.log", "access.log.lock", "apim-proxy.pid", "apim-proxy.ready", "output.log"];
+    assert_eq!(left, files);
 }
 
 #[test]

@@ -24,6 +24,7 @@ conf=$home/conf/application.properties
 log=$home/log
 output=$log/output.log
 pid_file=$log/apim-proxy.pid
+forward_only=$home/conf/forward-only
 ready=$log/apim-proxy.ready.$$
 
 fail() {
@@ -57,6 +58,8 @@ printed_before=$(($(wc -c <"$output")))
 # The legacy ran from bin/, so relative paths in the configuration are tried from there first.
 cd -- "$home/bin" || exit 1
 detach=$(command -v setsid || command -v nohup) || fail "neither setsid nor nohup is installed"
+# httpd.service has the reverse listeners then (install.sh --replace-httpd).
+[ ! -e "$forward_only" ] || set -- --proxy.listeners=forward "$@"
 "$detach" "$program" "--spring.config.location=file:$conf" "--server.pid-file=$pid_file" "--server.ready-file=$ready" "$@" \
     </dev/null >>"$output" 2>&1 &
 pid=$!

@@ -44,6 +44,7 @@ const LISTENER: &[&dyn AnySetting] = &[
     &listener::PORT,
     &listener::ADDRESS,
     &listener::BACKLOG,
+    &listener::SHARE,
     &server::maxima::WORKERS,
     &server::SHUTDOWN,
     &server::SHUTDOWN_PHASE,

@@ -6,7 +6,7 @@ use crate::config::later::spring;
 use crate::config::sources::{Effective, Level};
 use crate::credentials::settings as tls;
 use crate::http::target::{Scheme, Target};
-use crate::listener::{REVERSE_ADDRESS, REVERSE_PORT, REVERSE_SSL_PORT};
+use crate::listener::{REVERSE_ADDRESS, REVERSE_PORT, REVERSE_SSL_PORT, SHARE, Share};
 use crate::policy::egress::Egress;
 use crate::policy::groups::SUBJECTS;
 use crate::policy::routes::Routes;
@@ -17,7 +17,8 @@ use crate::setting::Source as _;
 use crate::value::ClientAuth;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 5] = [implied_tls, client_address, client_subjects, routes, egress];
+const RULES: [fn(&mut Effective); 6] =
+    [implied_tls, some_listener, client_address, client_subjects, routes, egress];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -35,6 +36,17 @@ fn implied_tls(effective: &mut Effective) {
              write {enabled}=true to say so, or {enabled}=false to serve plain text"
         );
         effective.complain(Level::Note, &key, what);
+    }
+}
+
+/// A process for the reverse listeners alone needs one.
+fn some_listener(effective: &mut Effective) {
+    let none =
+        [&REVERSE_PORT, &REVERSE_SSL_PORT].iter().all(|setting| matches!(effective.value(setting), Ok(None)));
+    if none && matches!(effective.value(&SHARE), Ok(Share::Reverse)) {
+        let what =
+            format!("leaves no listener to open; set {} or {}", REVERSE_PORT.key, REVERSE_SSL_PORT.key);
+        effective.complain(Level::Error, SHARE.key, what);
     }
 }
 

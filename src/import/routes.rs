@@ -95,8 +95,8 @@ pub fn routes<'a>(view: View<'a>, notes: &mut Notes) -> Vec<Route<'a>> {
     routes
 }
 
-/// Every `ProxyPass` in the order httpd tries them: of `<Location>` sections the last counts, then the virtual host's
-/// own in their order, then the main server's.
+/// Every `ProxyPass` in the order httpd tries them: of `<Location>` sections the last counts, and the virtual host's
+/// before the main server's; then come the main server's others in their order, then the virtual host's.
 fn passes(view: View<'_>) -> Vec<(&Directive, Option<&str>)> {
     let is_pass = |item: &&Item| item.directive.is("ProxyPass") || item.directive.is("ProxyPassMatch");
     let servers = view.host.into_iter().chain([view.main]);
@@ -105,7 +105,9 @@ fn passes(view: View<'_>) -> Vec<(&Directive, Option<&str>)> {
         Scope::Location(location) => Some((&item.directive, Some(location.as_str()))),
         Scope::Server | Scope::Proxy(_) => None,
     });
-    let listed = view.items().filter(is_pass).filter(|item| item.scope == Scope::Server);
+    let servers = std::iter::once(view.main).chain(view.host);
+    let listed =
+        servers.flat_map(|server| &server.items).filter(is_pass).filter(|item| item.scope == Scope::Server);
     sections.chain(listed.map(|item| (&item.directive, None))).collect()
 }
 

@@ -8,16 +8,20 @@
 #[path = "../pki/mod.rs"]
 mod pki;
 
+mod beside_apache;
 mod clients;
 mod crowd;
+mod forms;
 mod life;
 mod logs;
 mod origin;
 mod pipes;
 mod process;
 mod raw;
+mod recorder;
 mod reload;
 mod renewal;
+mod reverse;
 mod rude;
 mod secure;
 mod targets;

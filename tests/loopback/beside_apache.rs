@@ -36,7 +36,7 @@ const OF_THE_CONNECTION: &[&str] = &["connection", "content-length", "transfer-e
 
 /// What is expected of a row.
 #[derive(Clone, Copy, Debug)]
-enum Expected {
+pub enum Expected {
     Same,
     /// We do something else, because of this.
     Differs(&'static str),
@@ -104,13 +104,13 @@ fn ask(address: SocketAddr, origin: &Recorder, request: &str) -> Outcome {
 }
 
 /// httpd with a configuration of its own.
-struct Apache {
+pub struct Apache {
     _process: Running,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Apache {
-    fn start(folder: &Folder, body: &str) -> Self {
+    pub fn start(folder: &Folder, body: &str) -> Self {
         static TRIED: AtomicU32 = AtomicU32::new(0);
         let first = 20_000 + std::process::id() % 10_000;
         for _ in 0..100 {
@@ -162,7 +162,7 @@ impl Apache {
     }
 }
 
-fn compare(apache: &Apache, ours: SocketAddr, origin: &Recorder, rows: &[(&str, Expected)]) {
+pub fn compare(apache: &Apache, ours: SocketAddr, origin: &Recorder, rows: &[(&str, Expected)]) {
     let mut wrong = Vec::new();
     for (request, expected) in rows {
         let bytes = request.replace("{o}", &origin.address.to_string());

@@ -12,6 +12,7 @@ mod beside_apache;
 mod clients;
 mod crowd;
 mod forms;
+mod imported;
 mod life;
 mod logs;
 mod origin;

@@ -161,6 +161,8 @@ impl Config {
     /// # Errors
     /// What is wrong with a text.
     pub fn from(source: &impl Source, limits: Limits) -> Result<Self, String> {
+        let request_log = RequestLog::from(source)?;
+        let told = request_log.as_ref().is_some_and(|log| log.reads_bodies());
         Ok(Self {
             waits: Waits::from(source)?,
             head_max: source.value(&HEAD_BYTES_MAX)?,
@@ -182,8 +184,8 @@ impl Config {
             routes: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,
             recording: Arc::new(Recording::from(source)?),
-            splice_min: source.value(&SPLICE_MIN)?,
-            request_log: RequestLog::from(source)?,
+            splice_min: source.value(&SPLICE_MIN)?.filter(|_| !told),
+            request_log,
             limits,
         })
     }

@@ -159,6 +159,11 @@ impl RequestLog {
         Ok(heard.then(|| Arc::new(this)))
     }
 
+    /// Whether it tells of bodies, so that they have to be read.
+    pub fn reads_bodies(&self) -> bool {
+        self.wire || (self.requests && self.shape.payload_max > 0)
+    }
+
     /// A request goes to its target.
     pub fn call(&self, request: &Request<'_, '_>, target: &Target, form: &Form<'_>) {
         if self.calls {

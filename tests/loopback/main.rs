@@ -8,6 +8,7 @@
 #[path = "../pki/mod.rs"]
 mod pki;
 
+mod beside_apache;
 mod clients;
 mod crowd;
 mod forms;
@@ -17,8 +18,10 @@ mod origin;
 mod pipes;
 mod process;
 mod raw;
+mod recorder;
 mod reload;
 mod renewal;
+mod reverse;
 mod rude;
 mod secure;
 mod targets;

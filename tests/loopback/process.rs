@@ -141,7 +141,10 @@ pub fn source(name: &str) -> PathBuf {
 /// The binary, serving on a port of its own.
 pub struct Proxy {
     pub process: Running,
+    /// The forward listener.
     pub address: SocketAddr,
+    /// Every listener, the forward one first.
+    pub listeners: Vec<SocketAddr>,
     folder: Folder,
 }
 
@@ -165,9 +168,11 @@ impl Proxy {
             assert!(!process.has_ended(), "the proxy ended: {}", folder.text("log"));
             fs::read_to_string(&ready).ok()
         });
-        let address =
-            text.lines().find_map(|line| line.strip_prefix("listen ")).expect("a listener is named");
-        Self { process, address: address.parse().expect("an address is named"), folder }
+        let listeners = text.lines().filter_map(|line| line.strip_prefix("listen "));
+        let listeners: Vec<SocketAddr> =
+            listeners.map(|address| address.parse().expect("an address is named")).collect();
+        let address = *listeners.first().expect("a listener is named");
+        Self { process, address, listeners, folder }
     }
 
     pub fn url(&self, path: &str) -> String {

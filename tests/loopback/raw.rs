@@ -99,6 +99,21 @@ impl Client {
         self.try_answer().unwrap_or_else(|lack| panic!("no whole answer came: {lack:?}"))
     }
 
+    /// The next answer, to a HEAD.
+    #[track_caller]
+    pub fn head_answer(&mut self) -> Answer {
+        let end = loop {
+            if let Some(at) = find(&self.received, b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.more().expect("an answer comes");
+        };
+        let head: Vec<u8> = self.received.drain(..end).collect();
+        let head = String::from_utf8(head).expect("heads are ASCII here");
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status line");
+        Answer { status, head, body: Vec::new() }
+    }
+
     /// The next answer, interim or final, to anything but HEAD.
     #[track_caller]
     pub fn try_answer(&mut self) -> Result<Answer, Lack> {

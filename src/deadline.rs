@@ -128,9 +128,9 @@ impl<I: Io> Worker<I> {
                 self.drive(key);
                 return;
             }
-            (Wait::Handshake, _) => {
-                if let Some(client) = self.clients.at_mut(key) {
-                    client.exchange.fault.get_or_insert(What::ClientTlsTimeout);
+            (Wait::Preface | Wait::Handshake, _) => {
+                if let (Some(client), Some(what)) = (self.clients.at_mut(key), wait.fault()) {
+                    client.exchange.fault.get_or_insert(what);
                 }
                 self.close(key, Ending::Plain);
                 return;

@@ -1,8 +1,9 @@
 //! How an exchange gets its connection: from the pool, or by a permit, a name and one address after another.
 
 use crate::access::record::Reuse;
+use crate::attempt::Dial;
 use crate::decisions::Decision;
-use crate::exchange::{Dial, Exchange, UpstreamEvent, UpstreamState};
+use crate::exchange::{Exchange, UpstreamEvent, UpstreamState};
 use crate::fault::{Blame, What};
 use crate::http::head::HeadScan;
 use crate::http::target::{Scheme, Target};

@@ -3,6 +3,7 @@
 use crate::access::Recording;
 use crate::access::record::Door;
 use crate::buf::{LARGE, PER_EXCHANGE, SMALL};
+use crate::crowd::{CONNECTIONS_MAX, Crowd};
 use crate::http::target::Scheme;
 use crate::policy::client_address::{ALLOW, ClientAddress, REVERSE_ALLOW};
 use crate::policy::egress::Egress;
@@ -11,7 +12,9 @@ use crate::policy::header_filter::{HEADER_FILTER, HeaderFilter};
 use crate::policy::proxy_auth::Users;
 use crate::policy::reload_clients::{RELOAD_ALLOW, ReloadClients};
 use crate::policy::routes::Routes;
+use crate::policy::subject_rule::{ALLOW_SUBJECTS, SubjectRules};
 use crate::policy::targets::Targets;
+use crate::policy::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 use crate::request_log::RequestLog;
 use crate::setting::{Setting, Source};
 use crate::tls::context::Inbound;
@@ -61,6 +64,23 @@ pub const HANDSHAKES_MAX: Setting<usize> = Setting::new(
     |text| value::whole(text, 1..=10_000).map(|n| n as usize),
     "TLS handshakes with one target that each worker has under way at once; further requests wait for a connection, so \
      that a target that restarts does not take all the CPU.",
+);
+
+/// Whether the forward listener's peers speak the PROXY protocol.
+pub const PROXY_PROTOCOL: Setting<bool> = Setting::new(
+    "proxy.protocol",
+    "off",
+    value::boolean,
+    "Whether connections to the forward listener begin with a PROXY protocol header (version 1 or 2) that tells the client's \
+     address; one without it is closed. With proxy.ip.trusted-proxies set, only those may connect.",
+);
+
+/// Whether the reverse listeners' peers speak the PROXY protocol.
+pub const REVERSE_PROTOCOL: Setting<bool> = Setting::new(
+    "proxy.reverse.protocol",
+    "off",
+    value::boolean,
+    "As proxy.protocol, for the reverse listeners.",
 );
 
 /// Which bodies are not copied.
@@ -114,6 +134,12 @@ pub struct Config {
     pub header_filter: HeaderFilter,
     /// Who may enter.
     pub client_address: ClientAddress,
+    /// Whose word on a client's address is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Whose certificate may enter; `None`: any that the handshake accepts.
+    pub client_subjects: Option<SubjectRules>,
+    /// The connections of each client, where they are limited.
+    pub crowd: Option<Arc<Crowd>>,
     /// Who may enter by the reverse listeners.
     pub reverse_address: ClientAddress,
     /// How a request may name its target.
@@ -168,6 +194,9 @@ impl Config {
             head_max: source.value(&HEAD_BYTES_MAX)?,
             header_filter: source.value(&HEADER_FILTER)?,
             client_address: source.value(&ALLOW)?,
+            trusted_proxies: source.value(&TRUSTED_PROXIES)?,
+            client_subjects: source.value(&ALLOW_SUBJECTS)?,
+            crowd: source.value(&CONNECTIONS_MAX)?.map(Crowd::new),
             reverse_address: source.value(&REVERSE_ALLOW)?,
             forms: source.value(&FORMS)?,
             connect_ports: source.value(&CONNECT_PORTS)?,
@@ -179,7 +208,10 @@ impl Config {
             requests_max: source.value(&REQUESTS_MAX)?,
             https_only: source.value(&HTTPS_ONLY)?,
             validates: true,
-            listeners: vec![Listener::plain(Kind::Forward)],
+            listeners: vec![Listener {
+                proxy_protocol: source.value(&PROXY_PROTOCOL)?,
+                ..Listener::plain(Kind::Forward)
+            }],
             targets: Arc::default(),
             routes: Arc::default(),
             handshakes_max: source.value(&HANDSHAKES_MAX)?,

@@ -1,7 +1,8 @@
 //! One exchange: a request and its answer, and every state change of both sides.
 //!
 //! ```text
-//! client    Handshake --Secure--> Idle   (only where the listener speaks TLS)
+//! client    Preface --Greet--> Handshake --Secure--> Idle   (only where the listener speaks the PROXY protocol, TLS)
+//!           Preface --Announce--> Idle
 //!
 //!           Idle --Begin--> Head --Request--> Body --End--> Done --Renew--> Idle
 //!                            |                 |             |
@@ -31,12 +32,12 @@
 //! The connection closes from any state; that is no transition, the pair is gone.
 
 use crate::access::record::Record;
+use crate::attempt::{CompatLine, Dial};
 use crate::balance::Lead;
 use crate::buf::Lease;
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::Framing;
-use crate::io::Addresses;
 use crate::key::Key;
 use crate::permits::Permit;
 use crate::policy::proxy_auth::Login;
@@ -49,6 +50,8 @@ use std::sync::Arc;
 /// Where the client's side of an exchange stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientState {
+    /// Its PROXY protocol header is arriving.
+    Preface,
     /// Its TLS handshake is under way.
     Handshake,
     /// Between requests.
@@ -68,6 +71,10 @@ pub enum ClientState {
 /// What happens to the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
+    /// The PROXY protocol header is complete, and TLS follows.
+    Greet,
+    /// It is complete, and requests follow.
+    Announce,
     /// The TLS handshake is complete.
     Secure,
     /// The first byte of a request arrived.
@@ -88,8 +95,16 @@ pub enum ClientEvent {
 
 impl ClientState {
     /// Every state.
-    pub const ALL: &[Self] =
-        &[Self::Handshake, Self::Idle, Self::Head, Self::Body, Self::Done, Self::Lingering, Self::Tunnel];
+    pub const ALL: &[Self] = &[
+        Self::Preface,
+        Self::Handshake,
+        Self::Idle,
+        Self::Head,
+        Self::Body,
+        Self::Done,
+        Self::Lingering,
+        Self::Tunnel,
+    ];
 
     /// The state after `event`; `None` when it cannot happen here.
     pub const fn on(self, event: ClientEvent) -> Option<Self> {
@@ -98,7 +113,10 @@ impl ClientState {
             (Self::Idle, E::Begin) => Some(Self::Head),
             (Self::Head, E::Request) => Some(Self::Body),
             (Self::Body, E::End) | (Self::Head | Self::Body, E::Abandon) => Some(Self::Done),
-            (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => Some(Self::Idle),
+            (Self::Preface, E::Greet) => Some(Self::Handshake),
+            (Self::Preface, E::Announce) | (Self::Handshake, E::Secure) | (Self::Done, E::Renew) => {
+                Some(Self::Idle)
+            }
             (Self::Done, E::Linger) => Some(Self::Lingering),
             (Self::Done, E::Switch) => Some(Self::Tunnel),
             _ => None,
@@ -109,6 +127,8 @@ impl ClientState {
 impl ClientEvent {
     /// Every event.
     pub const ALL: &[Self] = &[
+        Self::Greet,
+        Self::Announce,
         Self::Secure,
         Self::Begin,
         Self::Request,
@@ -289,21 +309,6 @@ pub struct Ask {
     pub upgrade: bool,
 }
 
-/// The connection attempts of one exchange.
-#[derive(Debug)]
-pub struct Dial {
-    /// The addresses of the target.
-    pub addresses: Addresses,
-    /// Index of the first address tried.
-    pub start: usize,
-    /// How many were tried.
-    pub tried: usize,
-    /// The fault to report when no address is left.
-    pub fault: What,
-    /// A resumed session was about a certificate that does not pass any more, so the address was dialled anew.
-    pub anew: bool,
-}
-
 /// One way through a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
@@ -320,15 +325,6 @@ pub struct Tunnel {
     pub up: Way,
     /// From the target to the client.
     pub down: Way,
-}
-
-/// What the legacy's error text needs of the request (`proxy.error.compat`).
-#[derive(Debug)]
-pub struct CompatLine {
-    /// The method.
-    pub method: Box<[u8]>,
-    /// The target URL without its query.
-    pub url: Box<[u8]>,
 }
 
 /// One request and its answer.
@@ -470,9 +466,9 @@ impl Exchange {
             .unwrap_or_else(|| unreachable!("{event:?} cannot happen to an upstream in {:?}", self.upstream));
     }
 
-    /// An exchange that waits for the client's TLS handshake.
-    pub fn behind_handshake() -> Self {
-        Self { client: ClientState::Handshake, ..Self::default() }
+    /// An exchange before which something else has to come: the PROXY protocol header, the client's TLS handshake.
+    pub fn behind(client: ClientState) -> Self {
+        Self { client, ..Self::default() }
     }
 
     /// Starts anew on the same connection; only a finished exchange can.
@@ -524,6 +520,8 @@ mod tests {
     #[test]
     fn the_client_table_is_the_drawing() {
         let golden = "\
+Preface Greet Handshake
+Preface Announce Idle
 Handshake Secure Idle
 Idle Begin Head
 Head Request Body

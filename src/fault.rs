@@ -93,6 +93,12 @@ faults! {
 
     /// `proxy.ip.allow` does not name the client.
     ClientDenied: Policy 403 "client_denied" "Not allow ip";
+    /// The client has as many connections as `proxy.client.max-connections` lets it.
+    ClientCapped: Policy 503 "too_many_connections" "the client has as many connections as it may (proxy.client.max-connections)";
+    /// A connection brought no PROXY protocol header; in the log only.
+    BadPreface: Client 400 "bad_proxy_protocol" "the connection did not begin with a PROXY protocol header (proxy.protocol)";
+    /// Its header did not arrive in time; in the log only.
+    PrefaceTimeout: Client 408 "proxy_protocol_timeout" "the PROXY protocol header did not arrive within proxy.protocol.timeout";
     /// No `x-target-host`.
     TargetMissing: Policy 403 "target_missing" "you have to include x-target-host header";
     /// The egress policy refuses the target.
@@ -271,9 +277,12 @@ impl What {
         match self.row().0 {
             Blame::Client => match self {
                 // Anybody can connect to a port and speak no TLS.
-                Self::ClientGone | Self::ClientStalled | Self::ClientTlsFailed | Self::ClientTlsTimeout => {
-                    Level::Info
-                }
+                Self::BadPreface
+                | Self::PrefaceTimeout
+                | Self::ClientGone
+                | Self::ClientStalled
+                | Self::ClientTlsFailed
+                | Self::ClientTlsTimeout => Level::Info,
                 _ => Level::Warn,
             },
             // Whoever looks for holes asks for paths that are not there, and most clients ask without a password first.

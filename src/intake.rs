@@ -1,8 +1,9 @@
 //! What comes in from a client: the verdict on a request's head, its body, and our own answers.
 
+use crate::attempt::CompatLine;
 use crate::decisions::Decision;
 use crate::engine::{DISCARD_MAX, Kind};
-use crate::exchange::{Ask, ClientEvent, ClientState, CompatLine, UpstreamEvent};
+use crate::exchange::{Ask, ClientEvent, ClientState, UpstreamEvent};
 use crate::fault::What;
 use crate::http::framer::Framer;
 use crate::http::framing::{self, Framing};
@@ -118,6 +119,18 @@ fn take_request<I: Io>(
 ) -> Result<Result<Taken, What>, What> {
     let mut space = header_space();
     let request = head::parse_request(bytes, &mut space)?;
+    if let Some(proxy) = &client.relayed {
+        let told = turn.config.trusted_proxies.client(**proxy, request.headers);
+        match told {
+            Some(address) if address == client.address && client.requests > 0 => {}
+            Some(address) => client.admit(address, turn.config),
+            // Nobody knows whose request it is.
+            None => client.denied = true,
+        }
+        if client.denied {
+            return Err(What::ClientDenied);
+        }
+    }
     let exchange = &mut client.exchange;
     if let Some(record) = &mut exchange.record {
         turn.journal.take_request(record, &request, bytes.len(), turn.now);

@@ -22,6 +22,7 @@ pub mod timer;
 pub mod value;
 
 pub mod http;
+pub mod preface;
 pub mod tls;
 
 pub mod policy;
@@ -29,7 +30,9 @@ pub mod policy;
 pub mod access;
 pub mod admission;
 pub mod answer;
+pub mod attempt;
 pub mod balance;
+pub mod crowd;
 pub mod deadline;
 pub mod decisions;
 pub mod dial;

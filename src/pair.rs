@@ -2,6 +2,8 @@
 
 use crate::access::record::TargetTls;
 use crate::buf::BufPool;
+use crate::crowd::Place;
+use crate::engine::{Config, Kind};
 use crate::exchange::{ClientState, Exchange, UpstreamState};
 use crate::http::head::HeadScan;
 use crate::io::Io;
@@ -9,8 +11,9 @@ use crate::key::Key;
 use crate::leg::Leg;
 use crate::permits::Permit;
 use crate::policy::egress::Ground;
-use crate::policy::groups::{GroupNumber, Groups};
-use crate::policy::subject_rule::Subject;
+use crate::policy::groups::GroupNumber;
+use crate::policy::subject_rule::{Subject, SubjectRules};
+use crate::preface::Preface;
 use crate::secure::Secure;
 use crate::time::{Millis, Now};
 use crate::tls::certificate::Certificate;
@@ -30,13 +33,19 @@ pub struct Client<S> {
     pub listener: u8,
     /// The host it asked a reverse listener for, in lower case; kept from request to request, for it rarely changes.
     pub host: Box<[u8]>,
-    /// Its address.
+    /// Its address: the socket's, or what a proxy that is believed tells of it.
     pub address: IpAddr,
+    /// The address of that proxy, where it relays requests of clients that it names in `X-Forwarded-For`.
+    pub relayed: Option<Box<IpAddr>>,
+    /// The PROXY protocol header that is arriving.
+    pub preface: Option<Box<Preface>>,
+    /// It counts among the connections of its client.
+    pub place: Option<Box<Place>>,
     /// Its port.
     pub port: u16,
     /// Its group (`proxy.groups`).
     pub group: GroupNumber,
-    /// `proxy.ip.allow` does not name it: judged once, answered to each request.
+    /// It may not enter: answered to each request.
     pub denied: bool,
     /// It counts among the worker's strangers.
     pub strange: bool,
@@ -59,7 +68,8 @@ pub struct Client<S> {
 impl<S> Client<S> {
     /// A client that has just been accepted; with `secure`, its TLS handshake comes first.
     pub fn new(socket: S, secure: Option<Box<Secure>>, listener: u8, address: IpAddr, now: Now) -> Self {
-        let exchange = if secure.is_some() { Exchange::behind_handshake() } else { Exchange::default() };
+        let exchange =
+            if secure.is_some() { Exchange::behind(ClientState::Handshake) } else { Exchange::default() };
         let mut leg = Leg::new(socket, secure);
         leg.ready.writable = true;
         Self {
@@ -69,6 +79,9 @@ impl<S> Client<S> {
             listener,
             host: Box::default(),
             address,
+            relayed: None,
+            preface: None,
+            place: None,
             port: 0,
             group: 0,
             denied: false,
@@ -96,16 +109,35 @@ impl<S> Client<S> {
         Certificate::read(certificates.first()?).map(|certificate| certificate.subject_text())
     }
 
-    /// Finds its group: once it is accepted, and again when its handshake has shown a certificate.
-    pub fn enter_group(&mut self, groups: &Groups) {
-        let shown = self.leg.secure.as_ref().filter(|_| groups.look_at_subjects());
+    /// It has this address, by its socket or by the PROXY protocol.
+    pub fn arrive(&mut self, address: IpAddr, config: &Config) {
+        self.relayed = config.trusted_proxies.trust(address).then(|| Box::new(address));
+        self.admit(address, config);
+    }
+
+    /// Judges whether the client at `address` may enter, and finds its group: when it arrives, when its handshake has shown
+    /// a certificate, and with each request that was relayed for somebody else.
+    pub fn admit(&mut self, address: IpAddr, config: &Config) {
+        self.address = address;
+        let forward = config.listener(self.listener).kind == Kind::Forward;
+        let (groups, subjects) = (&config.egress.groups, config.client_subjects.as_ref().filter(|_| forward));
+        let shown = self.leg.secure.as_ref().filter(|_| groups.look_at_subjects() || subjects.is_some());
         let shown = shown.and_then(|secure| secure.session.peer_certificates().first());
-        self.group = groups.of(self.address, shown.and_then(|leaf| Subject::read(leaf)).as_ref());
+        let subject = shown.and_then(|leaf| Subject::read(leaf));
+        self.group = groups.of(address, subject.as_ref());
+        let state = self.exchange.client();
+        // A certificate is still to come, or the header that tells for whom a request was relayed.
+        let unshown = matches!(state, ClientState::Preface | ClientState::Handshake);
+        let untold = self.relayed.is_some() && state != ClientState::Head;
+        let named = |rules: &SubjectRules| subject.as_ref().is_some_and(|subject| rules.name(subject));
+        let entitled = subjects.is_none_or(|rules| unshown || named(rules));
+        self.denied = !entitled || !(untold || config.admits(self.listener, address));
     }
 
     /// What the pair waits for now.
     pub fn wait(&self, upstream: Option<&Upstream<S>>) -> Wait {
         match self.exchange.client() {
+            ClientState::Preface => return Wait::Preface,
             ClientState::Handshake => return Wait::Handshake,
             // A part of a TLS record is the beginning of a request that takes its time.
             ClientState::Idle if self.leg.has_sealed() => return Wait::Head,
@@ -215,4 +247,4 @@ pub struct Upstream<S> {
     pub look: Now,
 }
 /// An idle client costs this, its socket and nothing else.
-const _: () = assert!(size_of::<Client<u32>>() <= 384);
+const _: () = assert!(size_of::<Client<u32>>() <= 408);

@@ -13,3 +13,4 @@ pub mod standing;
 pub mod subject_rule;
 pub mod target_rule;
 pub mod targets;
+pub mod trusted_proxies;

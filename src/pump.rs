@@ -32,6 +32,8 @@ pub enum Step {
     Again,
     /// No buffers can be promised now.
     Starved,
+    /// The PROXY protocol header could go on.
+    Greet,
     /// A TLS handshake could go on.
     Shake,
     /// The exchange needs a connection.
@@ -75,13 +77,17 @@ pub fn pump<I: Io>(
         // While we linger, dead may only mean that both sides have shut down: what the client sent is read all the
         // same, for closing with bytes unread is a reset, and that eats what the client has not read.
         // A handshake reads to the end by itself, and says what became of it.
-        let reads_on = matches!(client.exchange.client(), ClientState::Lingering | ClientState::Handshake);
+        let state = client.exchange.client();
+        let reads_on = matches!(state, ClientState::Lingering | ClientState::Handshake);
         let dead = client.leg.ready.dead && !reads_on;
         if client.leg.failed || client.leg.broken || dead {
             note_leg_fault(client);
             return Step::Close(Ending::Plain);
         }
-        if client.exchange.client() == ClientState::Handshake {
+        if state == ClientState::Preface {
+            return if client.leg.ready.readable { Step::Greet } else { Step::Rest };
+        }
+        if state == ClientState::Handshake {
             // The peer says more, or takes more of what waits to be sent.
             let flows = client.leg.ready.readable || (client.leg.ready.writable && client.leg.has_unsent());
             return if flows { Step::Shake } else { Step::Rest };
@@ -368,7 +374,8 @@ fn verdict<S>(client: &Client<S>, upstream: Option<&Upstream<S>>) -> Option<Step
             let complete = match exchange.client() {
                 ClientState::Done => !unsent || lost,
                 ClientState::Body => lost || (upstream.is_none() && exchange.close),
-                ClientState::Handshake
+                ClientState::Preface
+                | ClientState::Handshake
                 | ClientState::Idle
                 | ClientState::Head
                 | ClientState::Lingering

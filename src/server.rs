@@ -10,7 +10,7 @@ use crate::access::record::Door;
 use crate::access::{Recording, Stream};
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
-use crate::engine::{Config, Listener};
+use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL, REVERSE_PROTOCOL};
 use crate::listener::{self, Place};
 use crate::logging::Lines;
 use crate::logging::streams::Streams;
@@ -115,6 +115,15 @@ fn open_listeners(
     Ok((own, doors))
 }
 
+/// What is to be known of the listener at `place`.
+fn listener_at(place: &Place, source: &impl Source, credentials: &Credentials) -> Result<Listener, String> {
+    let proxy_protocol = match place.kind {
+        Kind::Forward => source.value(&PROXY_PROTOCOL)?,
+        Kind::Reverse => source.value(&REVERSE_PROTOCOL)?,
+    };
+    Ok(Listener { proxy_protocol, ..credentials.listener(place) })
+}
+
 /// A running proxy.
 pub struct Server {
     shared: Shared,
@@ -134,7 +143,10 @@ impl Server {
         recording.sheets[Door::Forward as usize].take_if(|_| !streams.has(Stream::Transactions));
         let config = Arc::new(Config {
             recording: Arc::new(recording),
-            listeners: places.iter().map(|place| credentials.listener(place)).collect(),
+            listeners: places
+                .iter()
+                .map(|place| listener_at(place, source, credentials))
+                .collect::<Result<_, _>>()?,
             routes: Arc::new(Routes::read(source, &machine_name()).map_err(|wrong| sentences(&wrong))?),
             targets: Arc::clone(&credentials.targets),
             users: credentials.users.clone(),

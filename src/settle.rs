@@ -97,7 +97,7 @@ impl<I: Io> Worker<I> {
             log.tell(&heard);
         }
         let destination = exchange.destination.take();
-        let quiet = exchange.client() == ClientState::Handshake
+        let quiet = matches!(exchange.client(), ClientState::Preface | ClientState::Handshake)
             && exchange.fault.is_some()
             && !self.told.may_tell(self.now);
         if let Some(what) = exchange.fault.filter(|_| !quiet) {

@@ -92,8 +92,8 @@ impl<I: Io> Worker<I> {
             return;
         }
         self.stats.count(if resumed { Counter::ClientTlsResumed } else { Counter::ClientTlsFull });
-        client.enter_group(&self.config.egress.groups);
         client.exchange.client_on(ClientEvent::Secure);
+        client.admit(client.address, &self.config);
         client.since = self.now;
         self.bufs.end_handshake();
         if !client.leg.is_holding() {

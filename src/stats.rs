@@ -38,6 +38,8 @@ rows! {
         Denied "clients_denied" "Requests refused because the client's address is not allowed.";
         TargetsDenied "targets_denied" "Targets and addresses of targets that the egress policy denied.";
         TargetsReported "targets_reported" "Those it would have denied, were proxy.target.mode not report.";
+        Capped "clients_capped" "Client connections turned away because their client has as many as it may.";
+        PrefacesRefused "proxy_protocol_refused" "Connections closed because they brought no PROXY protocol header, or not from a trusted proxy.";
         ClientsNow "clients_now" "Client connections open now.";
         ExchangesNow "exchanges_now" "Exchanges in progress now.";
         Requests "requests" "Requests whose head was complete and well-formed.";
@@ -64,6 +66,7 @@ rows! {
         IdleTimeouts "timeouts_idle" "Client connections closed after their keep-alive time.";
         LingerTimeouts "timeouts_linger" "Client connections cut off while lingering.";
         SendTimeouts "timeouts_send" "Clients that stopped reading their answer.";
+        PrefaceTimeouts "timeouts_proxy_protocol" "Connections whose PROXY protocol header did not arrive in time.";
         HandshakeTimeouts "timeouts_client_handshake" "Clients that did not complete their TLS handshake in time.";
         UpstreamHandshakeTimeouts "timeouts_upstream_handshake" "Origins that did not complete their TLS handshake in time.";
         QueueTimeouts "timeouts_queue" "Requests that got no connection permit in time.";

@@ -49,6 +49,9 @@ macro_rules! waits {
 }
 
 waits! {
+    /// For a PROXY protocol header.
+    Preface PREFACE "proxy.protocol.timeout" "5s" timeout &[],
+        Some(What::PrefaceTimeout), PrefaceTimeouts "Longest wait for the PROXY protocol header of a connection (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";
     /// For a client to complete its TLS handshake.
     Handshake HANDSHAKE "proxy.client.handshake-timeout" "10s" timeout &[],
         Some(What::ClientTlsTimeout), HandshakeTimeouts "Longest TLS handshake of a client (Spring duration: a plain number is milliseconds; 0 or -1 = no limit).";

@@ -254,6 +254,7 @@ impl<I: Io> Worker<I> {
                     self.starve(key);
                     return;
                 }
+                Some(Step::Greet) => self.greet(key),
                 Some(Step::Shake) => {
                     self.await_shake(key);
                     return;
@@ -362,11 +363,11 @@ impl<I: Io> Worker<I> {
     /// From the next turn on this configuration counts. With other certificates, profiles or another egress policy, no
     /// connection to a target that was made with the old ones is used again.
     pub fn reload(&mut self, config: Arc<Config>) {
-        let regroups = self.config.egress != config.egress;
-        let retires = regroups || !Arc::ptr_eq(&self.config.targets, &config.targets);
+        let readmits = self.config.egress != config.egress;
+        let retires = readmits || !Arc::ptr_eq(&self.config.targets, &config.targets);
         self.config = config;
-        if regroups {
-            self.regroup();
+        if readmits {
+            self.readmit();
         }
         if retires {
             let idle: Vec<Key> = self.pool.idle().collect();

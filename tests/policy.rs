@@ -2,6 +2,7 @@
 //! is let out, and which connection serves whom.
 
 mod policy {
+    pub mod admission;
     pub mod egress;
     pub mod stage;
 }

@@ -267,8 +267,11 @@ fn protection_this_build_lacks_ends_the_start() {
             "server.ssl.certificate-private-key=k needs its",
         ),
         ("proxy.targets[0].key-alias=a", "proxy.targets[0].match is missing:"),
-        ("proxy.ip.trusted-proxies=10.0.0.0/8", "proxy.ip.trusted-proxies=10.0.0.0/8 is refused:"),
-        ("proxy.protocol=on", "proxy.protocol=on is refused:"),
+        ("proxy.ip.trusted-proxies=10.0.0.1/8", "proxy.ip.trusted-proxies=10.0.0.1/8 has the rule"),
+        ("proxy.protocol=v2", "proxy.protocol=v2 is not a yes or no"),
+        ("proxy.client.allow-subjects=CN=a", "proxy.client.allow-subjects=CN=a names subjects"),
+        ("proxy.client.allow-subjects=a", "proxy.client.allow-subjects=a has the rule"),
+        ("proxy.client.max-connections=0", "proxy.client.max-connections=0 is not a whole number"),
         ("proxy.target.deny=a:0", "proxy.target.deny=a:0 has the item"),
         ("proxy.target.default=never", "proxy.target.default=never is not one of"),
         ("proxy.groups[0].allow=a", "proxy.groups[0].allow=a is for nobody;"),
@@ -283,8 +286,12 @@ fn protection_this_build_lacks_ends_the_start() {
             "server.forward-headers-strategy=native asks",
         ),
         (
-            "proxy.ip.allow=10.0.0.1\nserver.tomcat.remoteip.remote-ip-header=x",
-            "server.tomcat.remoteip.remote-ip-header=x asks",
+            "proxy.ip.allow=10.0.0.1\nserver.tomcat.remoteip.internal-proxies=10",
+            "server.tomcat.remoteip.internal-proxies=10 asks",
+        ),
+        (
+            "proxy.ip.trusted-proxies=10.0.0.1\nserver.tomcat.remoteip.remote-ip-header=x-real-ip",
+            "server.tomcat.remoteip.remote-ip-header=x-real-ip names a header",
         ),
     ] {
         let app = Installation::with(text);
@@ -306,7 +313,7 @@ fn the_same_keys_at_their_defaults_start() {
     let effective = app.load("");
     assert_eq!(app.problems(&effective), [""; 0]);
     let waiting: Vec<&str> = effective.not_active_yet().collect();
-    assert_eq!(waiting, ["management.server.port", "server.forward-headers-strategy"]);
+    assert_eq!(waiting, ["management.server.port"]);
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::config::spring::Names;
 use crate::credentials::{reverse, settings as tls, targets};
 use crate::policy::egress;
 use crate::setting::{AnySetting, Standing};
-use crate::{access, engine, listener, logging as log, permits, policy, request_log, resolve, server, wait};
+use crate::{
+    access, crowd, engine, listener, logging as log, permits, policy, request_log, resolve, server, wait,
+};
 
 /// A heading and its settings.
 pub struct Group {
@@ -55,6 +57,7 @@ const REVERSE: &[&dyn AnySetting] = &[
     &listener::REVERSE_SSL_PORT,
     &listener::REVERSE_ADDRESS,
     &policy::client_address::REVERSE_ALLOW,
+    &engine::REVERSE_PROTOCOL,
 ];
 
 const CLIENTS: &[&dyn AnySetting] = &[
@@ -91,6 +94,11 @@ const POLICY: &[&dyn AnySetting] = &[
     &policy::proxy_auth::AUTH_FILE,
     &wait::VERIFY,
     &policy::client_address::ALLOW,
+    &policy::trusted_proxies::TRUSTED_PROXIES,
+    &engine::PROXY_PROTOCOL,
+    &wait::PREFACE,
+    &policy::subject_rule::ALLOW_SUBJECTS,
+    &crowd::CONNECTIONS_MAX,
     &policy::header_filter::HEADER_FILTER,
     &policy::reload_clients::RELOAD_ALLOW,
     &wait::RELOAD,

@@ -8,12 +8,17 @@ use crate::credentials::settings as tls;
 use crate::http::target::{Scheme, Target};
 use crate::listener::{REVERSE_ADDRESS, REVERSE_PORT, REVERSE_SSL_PORT, SHARE, Share};
 use crate::policy::egress::Egress;
+use crate::policy::groups::SUBJECTS;
 use crate::policy::routes::Routes;
 use crate::policy::routes::reading::TARGET;
+use crate::policy::subject_rule::ALLOW_SUBJECTS;
+use crate::policy::trusted_proxies::TRUSTED_PROXIES;
 use crate::setting::Source as _;
+use crate::value::ClientAuth;
 
 /// Every rule, in the order their sentences appear.
-const RULES: [fn(&mut Effective); 5] = [implied_tls, some_listener, client_address, routes, egress];
+const RULES: [fn(&mut Effective); 6] =
+    [implied_tls, some_listener, client_address, client_subjects, routes, egress];
 
 /// Applies every rule.
 pub(crate) fn judge(effective: &mut Effective) {
@@ -45,9 +50,17 @@ fn some_listener(effective: &mut Effective) {
     }
 }
 
-/// Keys that ask to believe a header about the client's address matter once addresses are judged.
+/// Spring's keys that ask to believe a header about the client's address say nothing of whom to believe; that is for
+/// `proxy.ip.trusted-proxies`, and matters once addresses are judged.
 fn client_address(effective: &mut Effective) {
-    if effective.entry("proxy.ip.allow").is_none_or(|entry| entry.text.trim().is_empty()) {
+    let header = "server.tomcat.remoteip.remote-ip-header";
+    if effective.set(header).is_some_and(|name| !name.trim().eq_ignore_ascii_case("x-forwarded-for")) {
+        let what = "names a header that is not read; write X-Forwarded-For, and whom it is believed from into \
+                    proxy.ip.trusted-proxies";
+        effective.complain(Level::Error, header, what.to_owned());
+    }
+    let set = |key: &str| effective.set(key).is_some();
+    if set(TRUSTED_PROXIES.key) || !set("proxy.ip.allow") {
         return;
     }
     let headers = effective
@@ -58,9 +71,22 @@ fn client_address(effective: &mut Effective) {
         asking.push(spring::FORWARD_HEADERS.key.to_owned());
     }
     for key in asking {
-        let what = "asks to believe a header about the client's address, while this build judges proxy.ip.allow by \
-                    the socket's address; remove it and let proxy.ip.allow name those addresses";
+        let what = "asks to believe a header about the client's address, which proxy.ip.allow judges, but not whose; name \
+                    the load balancers in proxy.ip.trusted-proxies, or remove it and let proxy.ip.allow name them";
         effective.complain(Level::Error, &key, what.to_owned());
+    }
+}
+
+/// Nobody shows a certificate who is not asked for one.
+fn client_subjects(effective: &mut Effective) {
+    let asked = effective.value(&tls::CLIENT_AUTH).is_ok_and(|auth| auth != ClientAuth::None);
+    let groups: Vec<String> = effective.members(&SUBJECTS).map(|(key, _)| key.to_owned()).collect();
+    for key in groups.into_iter().chain([ALLOW_SUBJECTS.key.to_owned()]) {
+        if !asked && effective.set(&key).is_some() {
+            let what = "names subjects of client certificates, which nobody is asked for; set server.ssl.client-auth=need \
+                        (or want) and the TLS listener's stores";
+            effective.complain(Level::Error, &key, what.to_owned());
+        }
     }
 }
 

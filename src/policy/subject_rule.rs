@@ -10,7 +10,17 @@
 //! exactly, case included; `\` takes the meaning from a character (`\,` `\;` `\+` `\=` `\\`) or stands before two hexadecimal
 //! digits (`\2a` is a star). A subject with a value that is no text matches nothing.
 
+use crate::setting::Setting;
 use crate::tls::certificate::Certificate;
+
+/// Which client certificates may enter.
+pub static ALLOW_SUBJECTS: Setting<Option<SubjectRules>> = Setting::new(
+    "proxy.client.allow-subjects",
+    "",
+    SubjectRules::parse,
+    "Subjects of client certificates that may enter, separated by ;: CN=name (any one attribute, * for any characters) or a whole \
+     subject as RFC 2253 writes it. Empty: any that server.ssl.client-auth accepts. Others get 403 Not allow ip.",
+);
 
 /// Attribute types that have names (RFC 4514 §3, RFC 5280 appendix A, and what keytool and openssl print).
 const TYPES: [(&str, &str); 18] = [

@@ -279,6 +279,12 @@ impl Stage {
         self.turn(|worker| worker.event(token, Ready { readable: true, read_closed: true, ..NOTHING }));
     }
 
+    /// Time passes.
+    pub fn wait(&mut self, secs: u64) {
+        self.now = Now(self.now.0 + secs * 1_000_000);
+        self.turn(|_| {});
+    }
+
     /// Whether the worker has let go of a socket.
     pub fn is_dropped(&self, number: usize) -> bool {
         self.worker.io.dropped.lock().expect("no panic under the lock").contains(&number)

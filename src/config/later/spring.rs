@@ -113,17 +113,17 @@ pub static FORWARD_HEADERS: Setting<ForwardHeaders> = Setting::new(
     "server.forward-headers-strategy",
     "none",
     |text| value::choice(text).map_err(|_| "is not one of none, native, framework".to_owned()),
-    "Who is believed about the client's address; see `proxy.ip.trusted-proxies`.",
+    "Whether headers tell the client's address; `proxy.ip.trusted-proxies` names whose count.",
 )
-.standing(Standing::NotYet);
+.standing(Standing::NoEffect);
 /// Tomcat's address rules.
 pub static REMOTE_IP: Setting<String> = Setting::new(
     "server.tomcat.remoteip.*",
     "",
     value::text,
-    "Which header tells the client's address, and whom it is believed from.",
+    "Which header tells the client's address (`X-Forwarded-For` only) and, as a regular expression, whose; `proxy.ip.trusted-proxies` names them.",
 )
-.standing(Standing::NotYet);
+.standing(Standing::NoEffect);
 /// Tomcat's threads.
 pub static TOMCAT_THREADS: Setting<String> =
     no_effect("server.tomcat.threads.*", "Tomcat's threads; `server.workers` sets ours.");

@@ -2,7 +2,7 @@
 
 use crate::origin::Origin;
 use crate::pki::{Issued, KeyKind, Order};
-use crate::process::Rude;
+use crate::process::{Rude, until};
 use crate::raw::Client;
 use crate::tls::{VERSIONS, World, here};
 use std::io::{Read, Write};
@@ -82,7 +82,9 @@ fn a_certificate_of_the_trust_store_is_good_for_its_host_whatever_its_dates() {
     let trust = format!("server.ssl.trust-store={}", pinned.certificate.display());
     let proxy = world.towards_targets(&[&trust]);
     assert_eq!(Client::connect(proxy.address).get_from(&url(&origin), "/hello").text(), "hello");
-    assert!(proxy.log().contains("has expired; it is accepted because it is in the trust store"));
+    until("the log says so", || {
+        proxy.log().contains("has expired; it is accepted because it is in the trust store").then_some(())
+    });
 }
 
 #[test]

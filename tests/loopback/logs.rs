@@ -14,7 +14,8 @@ const CALLS: &str = "logging.level.org.springframework.web.client.RestTemplate=D
 
 fn logging_to(file: &Path, more: &[&str]) -> Proxy {
     let name = format!("logging.file.name={}", file.display());
-    Proxy::start(&[&[name.as_str(), CALLS], more].concat())
+    // The transaction log would lie in the same folder.
+    Proxy::start(&[&[name.as_str(), CALLS, "proxy.log.format=off"], more].concat())
 }
 
 /// Asks for `count` paths of `length` bytes, and has each answered.

@@ -60,7 +60,11 @@ impl<I: Io> Worker<I> {
             return;
         }
         client.exchange.client_on(ClientEvent::Linger);
-        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.is_holding();
+        // Who meant to go on may have sent more by now, though no event has told of it: closing on top of that is a reset,
+        // which eats the answer (RFC 9112 §9.6).
+        let goes_on = client.exchange.ask.keep_alive && !self.draining;
+        let unread =
+            client.exchange.unread || goes_on || client.leg.ready.readable || client.leg.is_holding();
         client.leg.farewell(&mut self.io, &mut self.bufs);
         client.leg.empty(&mut self.bufs);
         // What still arrives is dropped as it is received: nothing is held, so nothing has to be promised.

@@ -289,6 +289,8 @@ fn each_listener_has_its_files() {
     let folder = Folder::new();
     let logs = folder.path("made/log");
     let mut proxy = Proxy::start(&[
+        // One worker writes in order.
+        "server.workers=1",
         "proxy.reverse.port=0",
         "proxy.reverse.ssl.port=0",
         &format!("proxy.reverse.log.dir={}", logs.display()),
@@ -329,7 +331,13 @@ fn each_listener_has_its_files() {
             format!("999.9.9.9 - - {day} \"GET /down?card=*** HTTP/9.9\" 999 99 \"-\" \"u\""),
         ]
     );
-    assert_eq!(with_day(written("ssl_access_log")).len(), 2);
+    assert_eq!(
+        with_day(written("ssl_access_log")),
+        [
+            format!("999.9.9.9 - - {day} \"GET /app/y HTTP/9.9\" 999 9 \"-\" \"-\""),
+            format!("999.9.9.9 - - {day} \"GET /down HTTP/9.9\" 999 99 \"-\" \"-\""),
+        ]
+    );
     let requests = text("ssl_request_log");
     assert!(
         requests.contains("127.0.0.1 TLSv1.2 ECDHE-") && requests.contains("127.0.0.1 TLSv1.3 TLS_"),

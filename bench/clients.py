@@ -45,6 +45,11 @@ def wrk(stage, process, role, seconds, core=LOAD_CORE, threads=1):
     """One run of wrk: requests, requests a second, p50 and p99 in microseconds. Any failed request is an error."""
     pin = ["taskset", "-c", core] if core is not None else []
     load = ["wrk", f"-t{threads}", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "10s", "--latency", *header_arguments(stage)]
+    if process.prefix:
+        # The script is read after the address, and what it leaves in wrk.path is what is asked for.
+        script = stage.folder / f"{process.port}.lua"
+        script.write_text(f'wrk.path = "{process.prefix}/{role}"\nwrk.headers.Host = "{process.prefix[7:]}"\n')
+        load += ["-s", script]
     text = output(*pin, *load, f"http://127.0.0.1:{process.port}/{role}")
     if faults := re.findall(r"^\s*(?:Socket errors|Non-2xx).*", text, re.M):
         raise NotMeasured(f"{process.name}, {role}: {faults[0].strip()}")

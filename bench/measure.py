@@ -18,12 +18,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import forms
 import report
 import tls
 from clients import CLIENTS, header_arguments, output, window, wrk
 from peers import BODIES, FIXED, LOAD_CORE, NGINX, OURS, PEERS, ROOT, NotMeasured, Stage, say
 
-PARTS = [*BODIES, "syscalls", "idle", "first", "workers", "callgrind", *tls.PARTS]
+PARTS = [*BODIES, "syscalls", "idle", "first", "workers", "callgrind", *forms.PARTS, *tls.PARTS]
 
 
 def role_part(stage, names, role, options):
@@ -188,6 +189,8 @@ def environment():
         "rustc": first_line("rustc", "--version"),
         "nginx": first_line("nginx", "-v").removeprefix("nginx version: "),
         "HAProxy": first_line("haproxy", "-v").split(" - ")[0].removeprefix("HAProxy version "),
+        "Squid": first_line("squid", "-v").removeprefix("Squid Cache: Version "),
+        "Apache httpd": first_line("apache2", "-v").removeprefix("Server version: Apache/"),
         "wrk": first_line("wrk", "-v").split(" Copyright")[0],
         "h2load": first_line("h2load", "--version"),
         "strace": first_line("strace", "-V"),
@@ -220,6 +223,8 @@ def measure(stage, options):
         "idle-tls": lambda: tls.idle_part(stage, idle_clients(options)),
         "reuse": lambda: tls.reuse_part(stage, options),
     }
+    parts |= {form: lambda form=form: forms.role_part(stage, form, options) for form in ("absolute", "reverse", "debug")}
+    parts["tunnel"] = lambda: forms.tunnel_part(stage, options)
     parts |= {role: lambda role=role: tls.role_part(stage, role, options) for role in tls.ROLES}
     for part in options.only:
         say(f"{part}:")
@@ -229,7 +234,7 @@ def measure(stage, options):
 
 def arguments():
     """The command line."""
-    parser = argparse.ArgumentParser(prog="bench/run", description="Measures apim-proxy against a bare relay, nginx and HAProxy.")
+    parser = argparse.ArgumentParser(prog="bench/run", description="Measures apim-proxy against a bare relay, nginx, HAProxy, Squid and Apache httpd.")
     parser.add_argument("--rounds", type=int, help="rounds of each role (default 5)")
     parser.add_argument("--seconds", type=int, help="length of a timed window (default 4)")
     parser.add_argument("--quick", action="store_true", help="a smoke run of about a minute; writes no RESULTS.md")

@@ -53,6 +53,7 @@ def render(template, folder, **words):
     """Writes a template of bench/conf with its @WORDS@ filled in; returns the path."""
     files_max = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     words |= {"dir": folder, "conf": CONF, "user": "user root;" if os.geteuid() == 0 else ""}
+    words |= {"modules": "/usr/lib/apache2/modules", "apache_user": "User www-data\nGroup www-data" if os.geteuid() == 0 else ""}
     words |= {"clients_max": min(9000, files_max // 2 - 200), "files_max": min(20000, files_max)}
     text = (CONF / template).read_text()
     for word, value in words.items():
@@ -69,6 +70,8 @@ class Process:
         """Starts `command`, pinned to `core` unless that is None; output goes to a log of its own. `tls` is the context
         its clients use, None where it speaks plain text."""
         self.name, self.port, self.log, self.tls = name, port, folder / f"{port}.log", tls
+        # What stands before the path of a request: scheme and authority, in absolute-form.
+        self.prefix = ""
         pin = ["taskset", "-c", str(core)] if core is not None else []
         with self.log.open("wb") as log:
             self.started_at = time.perf_counter()
@@ -109,7 +112,7 @@ class Process:
     def await_answer(self, headers, seconds=10.0):
         """Waits until it answers; milliseconds since it was started. `NotMeasured` if that is not 200, or never."""
         request = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"GET /1k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{request}\r\n".encode()
+        request = f"GET {self.prefix}/1k HTTP/1.1\r\nHost: {self.prefix[7:] or 'localhost'}\r\nConnection: close\r\n{request}\r\n".encode()
         how = ""
         while not how and time.perf_counter() < self.started_at + seconds and self.child.poll() is None:
             try:
@@ -134,7 +137,7 @@ class Process:
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
-            connection.request("GET", path, headers=headers)
+            connection.request("GET", self.prefix + path, headers=headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
 
@@ -189,20 +192,22 @@ class Stage:
         self.running.remove(process)
         return process.stop()
 
-    def _launch(self, name, command, port, core, tls=None):
+    def launch(self, name, command, port, core, tls=None):
+        """Starts a process and keeps it among those that run."""
         process = Process(name, command, port, core, self.folder, tls)
         self.running.append(process)
         return process
 
-    def _nginx(self, template, **words):
+    def nginx(self, template, **words):
+        """The command line of nginx with a template of bench/conf."""
         conf = render(template, self.folder, **words)
         return ["nginx", "-p", self.folder, "-e", self.folder / "nginx-start.log", "-c", conf]
 
     def origin(self, core=LOAD_CORE, workers=1):
         """Starts the origin and waits for it."""
         port = free_port()
-        command = self._nginx("origin.conf", port=port, workers=workers, body_1k="x" * BODIES["1k"])
-        self.origin_process = self._launch("origin", command, port, core)
+        command = self.nginx("origin.conf", port=port, workers=workers, body_1k="x" * BODIES["1k"])
+        self.origin_process = self.launch("origin", command, port, core)
         self.origin_process.await_answer({})
         self.headers = {"x-target-host": f"http://127.0.0.1:{port}"}
 
@@ -216,8 +221,8 @@ class Stage:
         ports = [free_port() for _ in range(ports)]
         listen = " ".join(f"listen 127.0.0.1:{port} ssl backlog=8192;" for port in ports)
         words = {"pki": self.pki, "suite": SUITE, "group": GROUP, "listen": listen, "body_1k": "x" * BODIES["1k"]}
-        command = self._nginx("origin-tls.conf", port=ports[0], **words)
-        self.origin_process = self._launch("origin", command, ports[0], LOAD_CORE, self.client_tls)
+        command = self.nginx("origin-tls.conf", port=ports[0], **words)
+        self.origin_process = self.launch("origin", command, ports[0], LOAD_CORE, self.client_tls)
         self.origin_process.await_answer({})
         self.targets = [f"https://127.0.0.1:{port}" for port in ports]
         self.headers = {"x-target-host": self.targets[0]}
@@ -233,11 +238,11 @@ class Stage:
         elif name == RELAY:
             command = [ROOT / "target/relay/release/relay", port, origin]
         elif name == NGINX:
-            command = self._nginx("nginx.conf", port=port, origin=origin, workers=workers, reuseport=reuseport)
+            command = self.nginx("nginx.conf", port=port, origin=origin, workers=workers, reuseport=reuseport)
         else:
             template = "haproxy-fixed.cfg" if name == FIXED else "haproxy-setdst.cfg"
             command = ["haproxy", "-db", "-f", render(template, self.folder, port=port, origin=origin)]
-        return self._launch(name, command, port, core)
+        return self.launch(name, command, port, core)
 
     def start_tls(self, name, mtls_in):
         """Starts a peer with mTLS to the origin, and from clients if wanted, without waiting for it."""
@@ -259,8 +264,8 @@ class Stage:
         else:
             target = "$http_x_target_host" if name == VARIABLE else "https://$up"
             words |= {"pass": target, "listen_tls": "ssl" if mtls_in else ""}
-            command = self._nginx("nginx-tls.conf", **words)
-        return self._launch(name, command, port, PROXY_CORE, self.client_tls if mtls_in else None)
+            command = self.nginx("nginx-tls.conf", **words)
+        return self.launch(name, command, port, PROXY_CORE, self.client_tls if mtls_in else None)
 
     def serve(self, names, bodies=("1k",), **options):
         """Starts peers, checks that each passes the bodies on unchanged, and returns them in order."""

@@ -3,6 +3,7 @@
 import os
 from statistics import median
 
+import forms
 import tls
 from peers import BODIES, FIXED, GROUP, NGINX, OURS, PROTOCOL, RELAY, SETDST, SUITE
 
@@ -15,6 +16,8 @@ TLS_RATIO_TARGETS = {"mtls-out-rsa": 0.75, "mtls-both-rsa": 0.65}
 HANDSHAKE_RATIO_MAX = 0.5
 IDLE_TLS_BYTES_MAX = 5 * 1024
 REUSED_MIN = 0.999
+# Absolute-form, reverse, tunnels; what an access log may cost.
+ABSOLUTE_RATIO_MAX, REVERSE_RATIO_MAX, TUNNEL_RATIO_MAX, LOG_RATIO_MAX = 0.25, 0.85, 1.1, 1.08
 
 METHOD = """The proxy under test (one worker) is pinned to core 0; origin (one nginx worker) and load (wrk, one thread,
 64 keep-alive connections) share core 1. Every peer gets the same request. Rounds are interleaved: {rounds} round(s), each beginning
@@ -29,6 +32,17 @@ pinned and checked: the column *from clients* is what openssl saw on the listene
 origin* what the origin saw. The origin asks for a client certificate and every proxy checks the origin's; chains are one certificate long. Load
 is `bench/load`, for plain clients, too: its connections are open and warm before the window begins and none is cut off at its end, so no handshake
 falls into a window unless handshakes are what is measured."""
+
+
+FORMS = {
+    "absolute": ("## Absolute-form, 1 KB, 64 connections", "As header-driven forwarding; the request line carries the whole URL. nginx and HAProxy have no such "
+                 "mode: they go to one fixed origin and take of the URL what they need. *log* is one line a request in a file (HAProxy: its standard output, a file)."),
+    "reverse": ("## Reverse proxy, 1 KB, 64 connections", "One route to one origin, connections to it pooled."),
+    "tunnel": ("## Tunnels", "curl downloads a sparse file of 1 GB, four at once; the unit is 2^30 bytes. CONNECT through apim-proxy and Squid; HAProxy relays TCP "
+               "to a fixed origin with `option splice-request` and `splice-response`."),
+    "debug": ("## Request log of the legacy, 1 KB, 64 connections", "Header-driven forwarding with `logging.level.org.springframework.web.client.RestTemplate=DEBUG`, which drop-in users "
+              "have in their file: two lines a request in the operators' log."),
+}
 
 
 def table(head, rows, figures=True):
@@ -110,6 +124,24 @@ def tls_verdicts(results):
     return rows
 
 
+def forms_verdicts(results):
+    """Rows of (target, measured, limit, verdict) of the other forms."""
+    rows = []
+
+    def judge(part, what, name, peer, limit):
+        if part in results:
+            cpu = medians(results[part]["samples"])
+            ratio = cpu[name] / cpu[peer]
+            rows.append([what, f"{ratio:.2f}", f"{limit:.2f}", "met" if ratio <= limit else "**missed**"])
+
+    judge("absolute", "CPU per request, absolute-form, ratio to squid", OURS, forms.SQUID, ABSOLUTE_RATIO_MAX)
+    judge("reverse", "CPU per request, reverse, ratio to nginx", OURS, NGINX, REVERSE_RATIO_MAX)
+    judge("tunnel", "CPU per GB, tunnel, ratio to haproxy splicing", OURS, FIXED, TUNNEL_RATIO_MAX)
+    for part in ("absolute", "reverse"):
+        judge(part, f"CPU per request, {part}, access log against none", OURS + forms.LOGGED, OURS, LOG_RATIO_MAX)
+    return rows
+
+
 def left_out(results):
     """TLS parts that were measured without us."""
     return [part for part in tls.PARTS if part in results and results[part]["left out"] is not None]
@@ -157,7 +189,7 @@ def verdicts(results):
         bound = f"undecided: bound by the load on {os.cpu_count()} cores" if os.cpu_count() < 4 else "**missed**"
         verdict = "met" if growth > 1 else bound
         rows.append(["requests/s, two workers over one", f"{growth:.2f}", "above 1", verdict])
-    return table(["target", "measured", "at most", "verdict"], rows + tls_verdicts(results), figures=False)
+    return table(["target", "measured", "at most", "verdict"], rows + forms_verdicts(results) + tls_verdicts(results), figures=False)
 
 
 def markdown(results):
@@ -202,7 +234,17 @@ def markdown(results):
         count = results["callgrind"]
         out += ["## Instructions per exchange", "In memory, no system calls (`bench/exchange.rs` under callgrind): "
                 + ("not measured, the example is missing." if count is None else f"**{count:.0f}** instructions.")]
-    return "\n\n".join(out + tls_sections(results)) + "\n"
+    return "\n\n".join(out + forms_sections(results) + tls_sections(results)) + "\n"
+
+
+def forms_sections(results):
+    """The report on absolute-form, reverse, tunnels and request logs."""
+    out = []
+    for part, about in FORMS.items():
+        if part in results:
+            per = "GB" if part == "tunnel" else "request"
+            out += [about[0], about[1], role_table(results[part]["samples"], {}, per)]
+    return out
 
 
 def tls_sections(results):

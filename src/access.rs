@@ -7,6 +7,7 @@
 //! the shell's business.
 
 pub mod closing;
+pub mod complaint;
 pub mod escape;
 pub mod field;
 pub mod format;
@@ -21,7 +22,7 @@ pub mod wanted;
 
 use crate::setting::{AnySetting, Setting, Source};
 use crate::value;
-use format::Format;
+use format::{Format, SSL_REQUEST};
 use mask::Mask;
 use record::Door;
 use std::path::PathBuf;
@@ -29,6 +30,9 @@ use wanted::Wanted;
 
 /// The settings of this file, in the order people read them.
 pub static ALL: &[&dyn AnySetting] = &[&FILE, &FORMAT, &mask::MASK, &mask::MASK_PATHS];
+
+/// Those of the reverse listeners.
+pub static OF_REVERSE: &[&dyn AnySetting] = &[&REVERSE_FOLDER, &REVERSE_FORMAT];
 
 /// Where the lines of the forward listener go.
 pub static FILE: Setting<Option<PathBuf>> = Setting::new(
@@ -43,12 +47,33 @@ pub static FILE: Setting<Option<PathBuf>> = Setting::new(
 pub static FORMAT: Setting<Option<String>> = Setting::new(
     "proxy.log.format",
     "json",
-    transaction_format,
+    line_format,
     "What a line of the transaction log says: `json`, `combined`, `common` or another of httpd's names, a `LogFormat` string, \
      or `off`.",
 );
 
-fn transaction_format(text: &str) -> Result<Option<String>, String> {
+/// Where the files of the reverse listeners are.
+pub static REVERSE_FOLDER: Setting<PathBuf> = Setting::new(
+    "proxy.reverse.log.dir",
+    "/mnt/proxy/log",
+    |text| {
+        let none = || format!("names no folder; to write no such files, set {}=off", REVERSE_FORMAT.key);
+        value::path(text)?.ok_or_else(none)
+    },
+    "Folder of the reverse listeners' logs, which have httpd's names: `access_log` and `error_log`, and with TLS \
+     `ssl_access_log`, `ssl_error_log` and `ssl_request_log`; made if need be.",
+);
+
+/// What the lines of their access logs say.
+pub static REVERSE_FORMAT: Setting<Option<String>> = Setting::new(
+    "proxy.reverse.log.format",
+    "combined",
+    line_format,
+    "What a line of `access_log` and `ssl_access_log` says, as in proxy.log.format (httpd's LogFormat); `off`: none of the \
+     five files is written.",
+);
+
+fn line_format(text: &str) -> Result<Option<String>, String> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
@@ -61,11 +86,40 @@ fn transaction_format(text: &str) -> Result<Option<String>, String> {
 pub enum Stream {
     /// The transaction log of the forward listener.
     Transactions,
+    /// The exchanges of the plain reverse listener.
+    Access,
+    /// What went wrong there.
+    Errors,
+    /// The exchanges of the reverse TLS listener.
+    SslAccess,
+    /// What went wrong there.
+    SslErrors,
+    /// The TLS of its exchanges.
+    SslRequests,
 }
 
 impl Stream {
     /// Every stream.
-    pub const ALL: &[Self] = &[Self::Transactions];
+    pub const ALL: &[Self] = &[
+        Self::Transactions,
+        Self::Access,
+        Self::Errors,
+        Self::SslAccess,
+        Self::SslErrors,
+        Self::SslRequests,
+    ];
+
+    /// The name of its file, where none is set.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Transactions => "access.log",
+            Self::Access => "access_log",
+            Self::Errors => "error_log",
+            Self::SslAccess => "ssl_access_log",
+            Self::SslErrors => "ssl_error_log",
+            Self::SslRequests => "ssl_request_log",
+        }
+    }
 }
 
 /// What is written of the exchanges of a listener.
@@ -73,12 +127,16 @@ impl Stream {
 pub struct Sheet {
     /// The lines of an exchange, and where each goes.
     pub lines: Vec<(Stream, Format)>,
+    /// Where the line of one that failed goes, if it has one.
+    pub errors: Option<Stream>,
     /// The headers they show.
     pub wanted: Wanted,
     /// A line shows the client's TLS.
     pub shows_client_tls: bool,
     /// A line shows our own address.
     pub shows_local: bool,
+    /// A line shows the user of proxy authentication.
+    pub shows_user: bool,
 }
 
 impl Sheet {
@@ -92,9 +150,15 @@ impl Sheet {
             let format = Format::compile(text, &mut sheet.wanted)?;
             sheet.shows_client_tls |= format.shows_client_tls();
             sheet.shows_local |= format.shows_local();
+            sheet.shows_user |= format.shows_user();
             sheet.lines.push((*stream, format));
         }
         Ok(sheet)
+    }
+
+    /// Every stream that lines go to.
+    pub fn streams(&self) -> impl Iterator<Item = Stream> {
+        self.lines.iter().map(|(stream, _)| *stream).chain(self.errors)
     }
 }
 
@@ -115,9 +179,19 @@ impl Recording {
     /// # Errors
     /// What is wrong with a text.
     pub fn from(source: &impl Source) -> Result<Self, String> {
-        let format = source.value(&FORMAT)?;
-        let forward = format.map(|text| Sheet::of(&[(Stream::Transactions, &text)])).transpose()?;
+        let (format, reverse) = (source.value(&FORMAT)?, source.value(&REVERSE_FORMAT)?);
+        let sheet = |format: &Option<String>, stream, more: &[(Stream, &str)], errors| {
+            let Some(format) = format else { return Ok(None) };
+            let sheet = Sheet::of(&[&[(stream, format.as_str())], more].concat())?;
+            Ok::<_, String>(Some(Sheet { errors, ..sheet }))
+        };
+        let requests = [(Stream::SslRequests, SSL_REQUEST)];
         let mask = Mask { on: source.value(&mask::MASK)?, patterns: source.value(&mask::MASK_PATHS)? };
-        Ok(Self { sheets: [forward, None, None], mask, process: 0 })
+        let sheets = [
+            sheet(&format, Stream::Transactions, &[], None)?,
+            sheet(&reverse, Stream::Access, &[], Some(Stream::Errors))?,
+            sheet(&reverse, Stream::SslAccess, &requests, Some(Stream::SslErrors))?,
+        ];
+        Ok(Self { sheets, mask, process: 0 })
     }
 }

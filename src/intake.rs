@@ -253,6 +253,8 @@ fn authorize<I: Io>(
     if !turn.passes.hold(&tag, turn.now) {
         let login = Login::read(users, value, tag, client.address).ok_or(What::ProxyAuth)?;
         client.exchange.login = Some(Arc::new(login));
+    } else if let Some(record) = &mut client.exchange.record {
+        turn.journal.take_user(record, value);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 pub mod owner;
 
+use crate::access::record::Door;
 use crate::engine::Kind;
 use crate::setting::{Setting, Source};
 use crate::value;
@@ -101,6 +102,17 @@ pub struct Place {
     port: u16,
     address_key: &'static str,
     port_key: &'static str,
+}
+
+impl Place {
+    /// What is written of the exchanges of its clients depends on this.
+    pub const fn door(&self) -> Door {
+        match (self.kind, self.tls) {
+            (Kind::Forward, _) => Door::Forward,
+            (Kind::Reverse, false) => Door::Reverse,
+            (Kind::Reverse, true) => Door::ReverseTls,
+        }
+    }
 }
 
 /// Every listener there is to be in this process, the forward one first.

@@ -109,15 +109,15 @@ pub fn start(source: &impl Source, levels: Levels) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens a log of transactions, which is rolled like the operators' (`proxy.log.*`). `lost` words the line that stands
-/// in it where so many lines were lost; it ends with a line break.
+/// Opens a log of transactions, which is rolled like the operators' (`proxy.log.*`) and which `key` places. `lost` words
+/// the line that stands in it where so many lines were lost; it ends with a line break.
 ///
 /// # Errors
-/// A sentence that names the file and what stands in the way.
-pub fn open(source: &impl Source, path: &Path, lost: fn(u64) -> String) -> Result<Lines, String> {
+/// A sentence that names the key, the file and what stands in the way.
+pub fn open(source: &impl Source, key: &str, path: &Path, lost: fn(u64) -> String) -> Result<Lines, String> {
     let plan = transactions_plan(source, path)?;
     let file = LogFile::open(plan, clock(), &mut |warning| log::warn!("{warning}"))
-        .map_err(|error| cannot_open("a log of transactions", path, &error))?;
+        .map_err(|error| cannot_open(key, path, &error))?;
     let shown = path.display().to_string();
     let note = move |lines| {
         log::warn!("{shown}: {lines} lines dropped: they came faster than they could be written");

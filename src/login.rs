@@ -31,6 +31,9 @@ impl<I: Io> Worker<I> {
             Ok(()) => {
                 client.exchange.upstream_on(UpstreamEvent::Pass);
                 if let Some(login) = login {
+                    if let Some(record) = &mut client.exchange.record {
+                        record.take_user(login.name().as_bytes());
+                    }
                     self.passes.issue(login.tag, self.now);
                 }
             }

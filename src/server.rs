@@ -6,8 +6,7 @@ pub mod maxima;
 mod seat;
 pub mod verifier;
 
-use crate::access::record::Door;
-use crate::access::{Recording, Stream};
+use crate::access::Recording;
 use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL, REVERSE_PROTOCOL};
@@ -138,9 +137,11 @@ impl Server {
     /// A sentence that says what stands in the way.
     pub fn start(source: &impl Source, credentials: &Credentials, maxima: &Maxima) -> Result<Self, String> {
         let places = listener::places(source)?;
-        let streams = Streams::open(source)?;
         let mut recording = Recording { process: std::process::id(), ..Recording::from(source)? };
-        recording.sheets[Door::Forward as usize].take_if(|_| !streams.has(Stream::Transactions));
+        let streams = Streams::open(source, &recording)?;
+        for sheet in &mut recording.sheets {
+            sheet.take_if(|sheet| !sheet.streams().all(|stream| streams.has(stream)));
+        }
         let config = Arc::new(Config {
             recording: Arc::new(recording),
             listeners: places

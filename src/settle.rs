@@ -60,7 +60,11 @@ impl<I: Io> Worker<I> {
             return;
         }
         client.exchange.client_on(ClientEvent::Linger);
-        let unread = client.exchange.unread || client.leg.ready.readable || client.leg.is_holding();
+        // Who meant to go on may have sent more by now, though no event has told of it: closing on top of that is a reset,
+        // which eats the answer (RFC 9112 §9.6).
+        let goes_on = client.exchange.ask.keep_alive && !self.draining;
+        let unread =
+            client.exchange.unread || goes_on || client.leg.ready.readable || client.leg.is_holding();
         client.leg.farewell(&mut self.io, &mut self.bufs);
         client.leg.empty(&mut self.bufs);
         // What still arrives is dropped as it is received: nothing is held, so nothing has to be promised.
@@ -96,22 +100,12 @@ impl<I: Io> Worker<I> {
         if let (Some(log), Some(heard)) = (&self.config.request_log, exchange.heard.take()) {
             log.tell(&heard);
         }
-        let destination = exchange.destination.take();
         let quiet = matches!(exchange.client(), ClientState::Preface | ClientState::Handshake)
-            && exchange.fault.is_some()
+            && fault.is_some()
             && !self.told.may_tell(self.now);
-        if let Some(what) = exchange.fault.filter(|_| !quiet) {
-            let route = destination.as_ref().map_or("-", |destination| &destination.route);
-            let reason = client.leg.secure.as_ref().and_then(|secure| secure.session.reason());
-            let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-            let subject = client.subject().map(|subject| format!(" ({subject})")).unwrap_or_default();
-            log::log!(
-                target: "apim_proxy::exchange", what.level(),
-                "{}: {}{reason}; fault of the {}; client {}{subject}; target {route}",
-                what.code(), what.sentence().trim_end(), what.fault().by.name(), client.address
-            );
+        if let Some(what) = fault.filter(|_| !quiet) {
+            self.tell_fault(key, what);
         }
-        client.exchange.destination = destination;
         self.write_record(key, fault);
         let Some(client) = self.clients.at_mut(key) else { return };
         if let Some(destination) = client.exchange.destination.take() {

@@ -80,7 +80,8 @@ impl Machine {
     }
 
     fn configure(&self, text: &str) {
-        let common = "server.port=0\nserver.address=127.0.0.1\nproxy.log.file=../log/access.log\n";
+        let common = "server.port=0\nserver.address=127.0.0.1\nproxy.log.file=../log/access.log\n\
+                      proxy.reverse.log.dir=../log\n";
         self.write("home/conf/application.properties", &format!("{common}{text}"));
     }
 

@@ -41,7 +41,7 @@ fn lost(lines: u64) -> String {
 }
 
 fn opened(path: &Path) -> Lines {
-    open(&Defaults, path, lost).unwrap()
+    open(&Defaults, "proxy.log.file", path, lost).unwrap()
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -165,7 +165,7 @@ impl Source for Small {
 fn rolled_files_are_compressed_and_capped_beside_the_lines() {
     let folder = Folder::new();
     let path = folder.0.join("a.log");
-    let log = open(&Small, &path, lost).unwrap();
+    let log = open(&Small, "proxy.log.file", &path, lost).unwrap();
     for number in 0..1000 {
         log.hand_over(line(number).as_bytes());
     }
@@ -201,7 +201,7 @@ fn a_start_takes_up_what_is_there_and_removes_old_files_if_asked() {
         fs::write(file(folder, "a.log.2000-01-02.0"), "left behind\n").unwrap();
     }
     let _kept = opened(&file(&keeps, "a.log"));
-    let _cleaned = open(&Clean, &file(&cleans, "a.log"), lost).unwrap();
+    let _cleaned = open(&Clean, "proxy.log.file", &file(&cleans, "a.log"), lost).unwrap();
     let names = |folder: &Folder| {
         let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();

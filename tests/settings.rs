@@ -526,6 +526,19 @@ fn the_banner_says_where_the_transaction_log_is() {
 }
 
 #[test]
+fn the_banner_says_where_the_logs_of_reverse_listeners_are() {
+    let said = |text: &str| streams::reverse_remark(&Installation::with(text).load("")).unwrap();
+    assert_eq!(said("proxy.reverse.log.dir=/l"), None, "there is no such listener");
+    assert_eq!(said("proxy.reverse.port=80\nproxy.listeners=forward"), None, "another process has it");
+    let shown = |text: &str| Some(format!("reverse listeners' logs{text}"));
+    assert_eq!(said("proxy.reverse.port=80"), shown(" in /mnt/proxy/log: combined"));
+    let off = "proxy.reverse.ssl.port=443\nproxy.reverse.log.format=OFF";
+    assert_eq!(said(off), shown(": off (proxy.reverse.log.format)"));
+    let own = "proxy.reverse.port=80\nproxy.reverse.log.dir=/l/n\nproxy.reverse.log.format=%h %D";
+    assert_eq!(said(own), shown(" in /l/n: %h %D"));
+}
+
+#[test]
 fn a_format_that_is_not_known_ends_the_start() {
     let app = Installation::with("proxy.log.format=%h %f\nproxy.log.mask-paths=cards/*");
     let effective = app.load("");

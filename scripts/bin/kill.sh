@@ -19,9 +19,10 @@ case $#:${1-} in
         ;;
 esac
 
-# Whether the process is there and not a zombie waiting for its parent.
+# Whether a thread of the process still runs: with the last one its files and their locks are free. What is left then is
+# a zombie that waits for its parent.
 lives() {
-    [ -n "$(tr -d '\0' 2>/dev/null <"/proc/$1/cmdline")" ] 2>/dev/null
+    grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1"/task/*/status
 }
 
 if ! pid=$("$home/bin/sp.sh" --pid); then

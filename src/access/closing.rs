@@ -1,6 +1,7 @@
 //! What becomes of a record with its exchange: its waits are timed, and at the end the worker adds what it knows and the
 //! line is written.
 
+use crate::access::complaint::Complaint;
 use crate::access::pen::Closing;
 use crate::access::record::{Phase, Tls};
 use crate::exchange::{Exchange, UpstreamState};
@@ -50,6 +51,29 @@ impl<I: Io> Worker<I> {
         record.aborted = sent < answer.len();
         client.exchange.record = Some(record);
         self.write_record(key, Some(what));
+    }
+
+    /// Says what went wrong with the exchange of `key`: to the operators, and in the error log of its listener.
+    pub(crate) fn tell_fault(&mut self, key: Key, what: What) {
+        let Some(client) = self.clients.at(key) else { return };
+        let route = client.exchange.destination.as_ref().map_or("-", |destination| &destination.route);
+        let reason = client.leg.secure.as_ref().and_then(|secure| secure.session.reason());
+        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let subject = client.subject().map(|subject| format!(" ({subject})")).unwrap_or_default();
+        let (code, sentence, by) = (what.code(), what.sentence().trim_end(), what.fault().by.name());
+        log::log!(
+            target: "apim_proxy::exchange", what.level(),
+            "{code}: {sentence}{reason}; fault of the {by}; client {}{subject}; target {route}",
+            client.address
+        );
+        let complaint = Complaint {
+            level: what.level(),
+            worker: self.id,
+            client: SocketAddr::new(client.address, client.port),
+            text: format_args!("{code}: {sentence}{reason}; fault of the {by}{subject}; target {route}"),
+        };
+        let door = self.config.listener(client.listener).door();
+        self.journal.complain(door, &complaint, self.now, &mut self.io);
     }
 
     /// The exchange of `key` is over: writes its lines, if there are to be any.

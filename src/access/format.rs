@@ -199,6 +199,11 @@ impl Format {
         let local = [Value::Local, Value::Port(Port::Local), Value::Port(Port::Named)];
         self.parts.iter().any(|part| matches!(part, Part::Value(value, _) if local.contains(value)))
     }
+
+    /// Whether it shows the user of proxy authentication.
+    pub fn shows_user(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Value(Value::User, _)))
+    }
 }
 
 /// A field that is a request's header is one with a slot.

@@ -74,6 +74,7 @@ pub fn banner(
     lines.extend(identities(credentials));
     // Every text was checked when the configuration was read.
     lines.extend(streams::remark(effective).ok());
+    lines.extend(streams::reverse_remark(effective).ok().flatten());
     lines.extend(remarks(effective));
     lines.extend(credentials.remarks.iter().cloned());
     lines

@@ -34,7 +34,7 @@ pub static GROUPS: &[Group] = &[
     Group { title: "TLS", lists: &[tls::ALL, targets::ALL] },
     Group {
         title: "Reverse proxy",
-        lists: &[REVERSE, policy::routes::reading::ALL, reverse::ALL, &[&proxy::REVERSE]],
+        lists: &[REVERSE, policy::routes::reading::ALL, reverse::ALL, access::OF_REVERSE],
     },
     Group { title: "Logging", lists: &[log::settings::ALL, access::ALL, request_log::ALL, logging::ALL] },
     Group { title: "Spring and Tomcat", lists: &[spring::ALL] },

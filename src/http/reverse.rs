@@ -1,6 +1,6 @@
 //! Heads that pass a reverse listener, with the lines httpd's mod_proxy adds and rewrites.
 //!
-//! What stays is copied byte for byte, as on a forward listener ([`rewrite`](super::rewrite)). A request gets lines that
+//! What stays is copied byte for byte, as on a forward listener ([`rewrite`]). A request gets lines that
 //! say where it came from, merged with those it brought; an answer gets the lines rewritten that name the target where
 //! the client must see us. Then come the operator's edits.
 

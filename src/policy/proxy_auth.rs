@@ -201,6 +201,20 @@ fn letters(sum: &[u8]) -> [u8; 22] {
     out
 }
 
+/// Takes name and password out of the value of Proxy-Authorization; `None` when it is no Basic credential.
+pub fn with_credential<T>(value: &[u8], take: impl FnOnce(&str, &[u8]) -> T) -> Option<T> {
+    let (scheme, rest) = value.split_at_checked(b"Basic ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") || value.len() > VALUE_BYTES_MAX {
+        return None;
+    }
+    let text = std::str::from_utf8(rest).ok()?.trim_start_matches(' ');
+    let mut room = Zeroizing::new([0; VALUE_BYTES_MAX]);
+    let decoded = Base64::decode(text, &mut *room).ok()?;
+    let colon = decoded.iter().position(|&b| b == b':')?;
+    let name = std::str::from_utf8(&decoded[..colon]).ok()?;
+    Some(take(name, &decoded[colon + 1..]))
+}
+
 /// A credential that has to be verified.
 pub struct Login {
     users: Arc<Users>,
@@ -221,16 +235,15 @@ impl fmt::Debug for Login {
 impl Login {
     /// Reads the value of Proxy-Authorization, whose tag is `tag`; `None` when it is no Basic credential.
     pub fn read(users: &Arc<Users>, value: &[u8], tag: Tag, client: IpAddr) -> Option<Self> {
-        let (scheme, rest) = value.split_at_checked(b"Basic ".len())?;
-        if !scheme.eq_ignore_ascii_case(b"Basic ") || value.len() > VALUE_BYTES_MAX {
-            return None;
-        }
-        let text = std::str::from_utf8(rest).ok()?.trim_start_matches(' ');
-        let decoded = Zeroizing::new(Base64::decode_vec(text).ok()?);
-        let colon = decoded.iter().position(|&b| b == b':')?;
-        let name = std::str::from_utf8(&decoded[..colon]).ok()?.into();
-        let password = Zeroizing::new(decoded[colon + 1..].to_vec());
-        Some(Self { users: Arc::clone(users), name, password, tag, client })
+        with_credential(value, |name, password| {
+            let password = Zeroizing::new(password.to_vec());
+            Self { users: Arc::clone(users), name: name.into(), password, tag, client }
+        })
+    }
+
+    /// Whose password it is to be.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether name and password belong together. Takes as long as a hash takes.

@@ -85,9 +85,11 @@ fn the_same_requests_lead_to_the_same_place() {
     assert_eq!(imported.lost, 0, "{}", imported.text);
     let own_port = format!("proxy.reverse.port={}", apache.address.port());
     let lines = imported.text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    // httpd has its port, and the folder of its log is no place for ours.
+    // httpd has its port, and the folder of its logs is no place for ours.
     let settings: Vec<&str> = lines
-        .filter(|line| !line.starts_with("proxy.reverse.log.") && !line.starts_with("proxy.reverse.address="))
+        .filter(|line| {
+            !line.starts_with("proxy.reverse.log.dir=") && !line.starts_with("proxy.reverse.address=")
+        })
         .map(|line| if line == own_port { "proxy.reverse.port=0" } else { line })
         .collect();
     let proxy = Proxy::start(&settings);

@@ -14,7 +14,8 @@ const CALLS: &str = "logging.level.org.springframework.web.client.RestTemplate=D
 
 fn logging_to(file: &Path, more: &[&str]) -> Proxy {
     let name = format!("logging.file.name={}", file.display());
-    Proxy::start(&[&[name.as_str(), CALLS], more].concat())
+    // The transaction log would lie in the same folder.
+    Proxy::start(&[&[name.as_str(), CALLS, "proxy.log.format=off"], more].concat())
 }
 
 /// Asks for `count` paths of `length` bytes, and has each answered.
@@ -115,4 +116,28 @@ fn of_two_processes_with_one_file_only_the_first_rolls_it() {
     first.process.signal(Signal::TERM);
     assert_eq!(first.process.ended().code(), Some(0));
     until("all is written", || (called(&folder).len() == 201).then_some(()));
+}
+
+#[test]
+fn a_line_names_the_user_whose_password_was_right() {
+    let (folder, origin) = (Folder::new(), Origin::start());
+    // By `openssl passwd -apr1 -salt lZL6V/ci password`.
+    fs::write(folder.path("users"), "bob:$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00\n").unwrap();
+    let mut proxy = Proxy::start(&[
+        &format!("proxy.auth.file={}", folder.path("users").display()),
+        &format!("proxy.log.file={}", folder.path("access.log").display()),
+        "proxy.log.format=%u %>s",
+    ]);
+    let mut client = Client::connect(proxy.address);
+    // bob:password twice, of which the second is known again, and bob:nopass.
+    for (credential, status) in
+        [("Ym9iOnBhc3N3b3Jk", 200), ("Ym9iOnBhc3N3b3Jk", 200), ("Ym9iOm5vcGFzcw==", 407)]
+    {
+        let rest = format!("Proxy-Authorization: Basic {credential}\r\n\r\n");
+        client.request("GET", origin.address, "/", &rest);
+        assert_eq!(client.answer().status, status);
+    }
+    proxy.process.signal(Signal::TERM);
+    assert_eq!(proxy.process.ended().code(), Some(0));
+    assert_eq!(folder.text("access.log"), "bob 200\nbob 200\n- 407\n");
 }

@@ -23,6 +23,7 @@ mod recorder;
 mod reload;
 mod renewal;
 mod reverse;
+mod reverse_logs;
 mod rude;
 mod secure;
 mod targets;

@@ -158,6 +158,7 @@ impl Proxy {
         command
             .args(["--server.address=127.0.0.1", "--server.port=0", "--proxy.target.allow=127.0.0.1"])
             .arg(format!("--server.ready-file={}", ready.display()))
+            .arg(format!("--proxy.reverse.log.dir={}", folder.path("").display()))
             .args(settings.iter().map(|setting| format!("--{setting}")))
             .env_clear()
             .current_dir(folder.path(""))

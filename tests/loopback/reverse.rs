@@ -97,7 +97,7 @@ fn a_port_that_is_taken_names_who_holds_it() {
     let address = held.local_addr().expect("it is bound");
     let mut proxy = Running::new(
         Command::new(env!("CARGO_BIN_EXE_apim-proxy"))
-            .args(["--server.address=127.0.0.1", "--server.port=0"])
+            .args(["--server.address=127.0.0.1", "--server.port=0", "--proxy.reverse.log.format=off"])
             .arg(format!("--proxy.reverse.port={}", address.port()))
             .current_dir(folder.path(""))
             .env_clear()

@@ -80,7 +80,9 @@ fn judge_client(sim: &Sim, at: usize, entries: &[&Entry]) {
     }
     // Whoever saw nothing but order left complete lines, of which the client knows each.
     if sim.script.mood == Mood::Calm {
-        assert_eq!(finals.len(), entries.len(), "{}", story());
+        // Who sends more behind a request that ends the connection may have the answer eaten by the reset it provokes.
+        let overruns = client.script.pipelines && plans.iter().rev().skip(1).any(|plan| !plan.keep_alive);
+        assert!(finals.len() == entries.len() || overruns, "{}", story());
         for ((entry, plan), message) in entries.iter().zip(&plans).zip(&finals) {
             // An empty line between two requests belongs to the next one, or to none.
             assert!(entry.received.abs_diff(plan.wire.len() as u64) <= 2, "{}", story());

@@ -194,6 +194,7 @@ fn start(transcript: &Transcript, names: &BTreeMap<String, String>) -> Result<Se
         ("server.port", "0"),
         ("server.workers", "1"),
         ("proxy.target.allow", "127.0.0.1"),
+        ("proxy.reverse.log.format", "off"),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .to_vec();

@@ -1,8 +1,8 @@
-//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked|long] [tls12|tls13|FILE]`
+//! The cost of one exchange without a kernel: `cargo run --release --example exchange -- N [get|post|chunked|long] [tls12|tls13|log=FORMAT|FILE]`
 //! repeats a warm exchange with an answer of 1 KB N times in memory and prints nanoseconds each. With TLS it is on both legs,
 //! and the time of the peers is not counted. Under callgrind, the difference of two lengths is the number of instructions;
-//! with TLS, those of the peers are among them. With a FILE, the log goes there, with a drop-in user's RestTemplate at
-//! DEBUG: two lines each.
+//! with TLS, those of the peers are among them. With `log=FORMAT`, that is `proxy.log.format`, which is `json` without it. With a
+//! FILE, the log goes there, with a drop-in user's RestTemplate at DEBUG: two lines each.
 
 #[path = "../tests/pki/mod.rs"]
 #[allow(dead_code)] // each user of the maker needs its own part of it
@@ -12,19 +12,21 @@ mod secrets;
 #[path = "../tests/memory/world.rs"]
 mod world;
 
+use apim_proxy::access::Recording;
 use apim_proxy::logging::{self, Levels};
 use apim_proxy::setting::Source;
 use rustls::{SupportedProtocolVersion, version};
 use secrets::SecretPair;
+use std::sync::Arc;
 use std::time::Instant;
 use world::{Pair, Script};
 
-/// Says where the log goes.
-struct Log(String);
+/// A setting of the log and its text.
+struct Log(&'static str, String);
 
 impl Source for Log {
     fn text(&self, key: &'static str) -> Option<&str> {
-        (key == "logging.file.name").then_some(&self.0)
+        (key == self.0).then_some(&self.1)
     }
 }
 
@@ -39,18 +41,22 @@ fn main() {
         Some(_) => None,
     };
     let (Ok(exchanges), Some(script)) = (exchanges, script) else {
-        eprintln!("usage: exchange [N [get|post|chunked|long [tls12|tls13|FILE]]]");
+        eprintln!("usage: exchange [N [get|post|chunked|long [tls12|tls13|log=FORMAT|FILE]]]");
         std::process::exit(2);
     };
     let nanoseconds = match words.next().as_deref() {
         Some("tls12") => exchange_in_tls(exchanges, script, &version::TLS12),
         Some("tls13") => exchange_in_tls(exchanges, script, &version::TLS13),
-        file => {
-            if let Some(file) = file {
+        word => {
+            let format = word.map_or(Some("json"), |word| word.strip_prefix("log="));
+            if let (Some(file), None) = (word, format) {
                 let call = [("org.springframework.web.client.RestTemplate", log::LevelFilter::Debug)];
-                logging::start(&Log(file.to_owned()), Levels::new(call)).expect("the file can be opened");
+                let file = Log("logging.file.name", file.to_owned());
+                logging::start(&file, Levels::new(call)).expect("the file can be opened");
             }
-            let mut pair = Pair::warm(script);
+            let format = Log("proxy.log.format", format.unwrap_or("off").to_owned());
+            let recording = Recording::from(&format).expect("a format");
+            let mut pair = Pair::warm(script, |config| config.recording = Arc::new(recording));
             let spent = time(&mut || (0..exchanges).for_each(|_| pair.exchange()));
             assert_eq!(pair.dialled(), 1, "every exchange was warm");
             spent

@@ -57,7 +57,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 fn allocates_nothing(script: Script) {
-    let mut pair = Pair::warm(script);
+    let mut pair = Pair::warm(script, |_| ());
     let counted = allocations(|| (0..1000).for_each(|_| pair.exchange()));
     assert_eq!((counted, pair.dialled()), (0, 1));
 }

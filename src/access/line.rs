@@ -2,7 +2,7 @@
 
 use crate::access::escape;
 use crate::access::format::{Format, Part, Port, Unit, Value};
-use crate::access::mask::{Url, unescape};
+use crate::access::mask::{Secrecy, Url, unescape};
 use crate::access::pen::{Pen, View};
 use crate::access::stamp::Stamp;
 
@@ -42,7 +42,10 @@ fn write_value(value: &Value, view: &View<'_>, pen: &mut Pen<'_>) {
         }
         Value::Protocol => pen.text(record.protocol().map(str::as_bytes)),
         Value::Header(slot) => match record.header(*slot) {
-            Some(value) => pen.masked(|out| view.mask.header(view.wanted.name(*slot), value, out)),
+            Some(value) => match view.wanted.secrecy(*slot) {
+                Secrecy::None => pen.text(Some(value)),
+                secrecy => pen.masked(|out| view.mask.value(secrecy, value, out)),
+            },
             None => pen.nothing(),
         },
         Value::Nothing => pen.nothing(),

@@ -60,6 +60,11 @@ impl Pattern {
 
     /// Whether `path`, which begins with a segment, begins with this run.
     fn begins(&self, path: &[u8]) -> bool {
+        // Most differ in their first byte.
+        let first = self.segments.first().and_then(|text| text.as_deref()?.first());
+        if first.is_some() && first != path.first() && path.first() != Some(&b'%') {
+            return false;
+        }
         let mut found = path.split(|byte| *byte == b'/');
         self.segments.iter().all(|wanted| match (found.next(), wanted) {
             (Some(segment), Some(text)) => is_same(segment, text),
@@ -118,9 +123,11 @@ pub struct Url<'a> {
 impl<'a> Url<'a> {
     /// Takes `text` apart, whatever it is.
     pub fn of(text: &'a [u8]) -> Self {
-        let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());
+        let end = memchr::memchr(b'?', text).unwrap_or(text.len());
         let (rest, query) = text.split_at(end);
-        let Some(colon) = memchr::memmem::find(rest, b"://").filter(|at| !rest[..*at].contains(&b'/')) else {
+        // The first slash is the one of `://`, or there is no scheme.
+        let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(0);
+        let Some(colon) = slash.checked_sub(1).filter(|at| rest[*at..].starts_with(b"://")) else {
             return Self { path: rest, query, ..Self::default() };
         };
         let (scheme, rest) = rest.split_at(colon + 3);
@@ -147,24 +154,29 @@ impl Mask {
             out.extend_from_slice(path);
             return;
         }
-        let mut rest = path;
+        // Where a segment begins, and what is not written yet.
+        let (mut at, mut kept) = (0, 0);
         // A bit for each segment to come: the lowest is the next one's.
         let mut hidden = 0;
         loop {
             for pattern in &self.patterns {
-                if pattern.begins(rest) {
+                if pattern.begins(&path[at..]) {
                     hidden |= pattern.hidden;
                 }
             }
-            let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-            out.extend_from_slice(if hidden & 1 == 1 { HIDDEN } else { &rest[..end] });
-            hidden >>= 1;
-            if end == rest.len() {
-                return;
+            let end = path[at..].iter().position(|byte| *byte == b'/').map_or(path.len(), |len| at + len);
+            if hidden & 1 == 1 {
+                out.extend_from_slice(&path[kept..at]);
+                out.extend_from_slice(HIDDEN);
+                kept = end;
             }
-            out.push(b'/');
-            rest = &rest[end + 1..];
+            hidden >>= 1;
+            if end == path.len() {
+                break;
+            }
+            at = end + 1;
         }
+        out.extend_from_slice(&path[kept..]);
     }
 
     /// Writes `?query`: names stay, values do not, nor what is no pair.
@@ -188,23 +200,33 @@ impl Mask {
 
     /// Writes the value of the header called `name`: credentials do not show, URLs as [`Mask::url`] has them.
     pub fn header(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        match Secrecy::of(name).filter(|_| self.on) {
-            None => out.extend_from_slice(value),
-            Some(Secrecy::Whole) => out.extend_from_slice(HIDDEN),
-            Some(Secrecy::Url) => self.url(value, out),
+        self.value(Secrecy::of(name), value, out);
+    }
+
+    /// The same for one whose name is known.
+    pub fn value(&self, secrecy: Secrecy, value: &[u8], out: &mut Vec<u8>) {
+        match secrecy {
+            Secrecy::Whole if self.on => out.extend_from_slice(HIDDEN),
+            Secrecy::Url if self.on => self.url(value, out),
+            Secrecy::None | Secrecy::Whole | Secrecy::Url => out.extend_from_slice(value),
         }
     }
 }
 
 /// How much of a header is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Secrecy {
+pub enum Secrecy {
+    /// Nothing.
+    None,
+    /// All of it.
     Whole,
+    /// What a URL hides.
     Url,
 }
 
 impl Secrecy {
-    fn of(name: &[u8]) -> Option<Self> {
+    /// That of the header called `name`.
+    pub fn of(name: &[u8]) -> Self {
         const WHOLE: [&[u8]; 6] =
             [b"authorization", b"proxy-authorization", b"cookie", b"cookie2", b"set-cookie", b"set-cookie2"];
         const URLS: [&[u8]; 5] = [b"referer", b"location", b"content-location", b"uri", b"link"];
@@ -213,9 +235,11 @@ impl Secrecy {
         let is = |known: &&[u8]| name.eq_ignore_ascii_case(known);
         let has = |part: &&[u8]| name.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part));
         if WHOLE.iter().any(is) || PARTS.iter().any(has) {
-            Some(Self::Whole)
+            Self::Whole
+        } else if URLS.iter().any(is) {
+            Self::Url
         } else {
-            URLS.iter().any(is).then_some(Self::Url)
+            Self::None
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::access::escape;
 use crate::access::mask::{HIDDEN, Mask};
 use crate::access::record::{Record, Tls};
-use crate::access::stamp::{Stamp, three};
+use crate::access::stamp::{Stamp, three, two};
 use crate::access::wanted::Wanted;
 use crate::fault::What;
 use crate::time::Now;
@@ -47,6 +47,17 @@ pub struct View<'a> {
     /// The process.
     pub process: u32,
 }
+
+/// The two digits of each number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = two(n as u8);
+        n += 1;
+    }
+    pairs
+};
 
 /// Writes values.
 pub struct Pen<'a> {
@@ -110,16 +121,21 @@ impl Pen<'_> {
 
     /// A number.
     pub fn number(&mut self, n: u64) {
+        if n < 10 {
+            self.out.push(b'0' + n as u8);
+            return;
+        }
         let mut digits = [0; 20];
         let mut at = digits.len();
         let mut rest = n;
-        loop {
+        while rest >= 10 {
+            at -= 2;
+            digits[at..at + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+            rest /= 100;
+        }
+        if rest > 0 {
             at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
+            digits[at] = b'0' + rest as u8;
         }
         self.out.extend_from_slice(&digits[at..]);
     }
@@ -149,12 +165,17 @@ impl Pen<'_> {
     fn ip(&mut self, address: IpAddr, bracketed: bool) {
         match address {
             IpAddr::V4(address) => {
-                for (at, octet) in address.octets().into_iter().enumerate() {
-                    if at > 0 {
-                        self.out.push(b'.');
+                let (mut text, mut len) = ([b'.'; 16], 0);
+                for octet in address.octets() {
+                    let digits = three(octet.into());
+                    let zeros = usize::from(octet < 100) + usize::from(octet < 10);
+                    for digit in &digits[zeros..] {
+                        text[len] = *digit;
+                        len += 1;
                     }
-                    self.number(octet.into());
+                    len += 1;
                 }
+                self.out.extend_from_slice(&text[..len - 1]);
             }
             // A vector takes everything.
             IpAddr::V6(address) if bracketed => drop(write!(self.out, "[{address}]")),
@@ -202,5 +223,41 @@ impl Pen<'_> {
                 (pair[..at].trim_ascii() == name).then(|| pair[at + 1..].trim_ascii())
             });
         self.text(found.map(|value| if masked { HIDDEN } else { value }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Pen<'_>)) -> String {
+        let mut out = Vec::new();
+        write(&mut Pen {
+            out: &mut out,
+            json: false,
+            stamp: &mut Stamp::default(),
+            scratch: &mut Vec::new(),
+        });
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_library_writes_them() {
+        let powers = (0..20).map(|exponent| 10_u64.pow(exponent));
+        for n in (0..=1001).chain(powers.flat_map(|n| [n - 1, n, n + 1, n / 10 * 11])).chain([u64::MAX]) {
+            assert_eq!(text(|pen| pen.number(n)), n.to_string());
+        }
+        for (micros, expected) in [(0, "0"), (7, "0.007"), (1000, "1.000"), (12_345_678, "12345.678")] {
+            assert_eq!(text(|pen| pen.millis(micros)), expected);
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_library_writes_them() {
+        for socket in ["0.0.0.0:0", "10.1.99.255:65535", "127.0.0.1:80", "[::1]:443", "[2001:db8::1]:8080"] {
+            let socket: SocketAddr = socket.parse().expect("an address");
+            assert_eq!(text(|pen| pen.socket(socket)), socket.to_string());
+            assert_eq!(text(|pen| pen.address(socket.ip())), socket.ip().to_string());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Which headers the lines of a listener show: only those are copied from heads.
 
+use crate::access::mask::Secrecy;
 use crate::http::header;
 
 /// Most headers that the formats of one listener name.
@@ -14,10 +15,26 @@ pub enum Whose {
     Answer,
 }
 
+/// A name in its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    whose: Whose,
+    text: Box<[u8]>,
+    /// How much of its value is secret: said once, because that takes many comparisons.
+    secrecy: Secrecy,
+}
+
+impl Name {
+    fn is(&self, whose: Whose, name: &[u8]) -> bool {
+        // Most send a name as formats write it, and equal bytes are found faster.
+        self.whose == whose && (*self.text == *name || self.text.eq_ignore_ascii_case(name))
+    }
+}
+
 /// The names, a slot each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    names: Vec<(Whose, Box<[u8]>)>,
+    names: Vec<Name>,
     /// One bit a length that occurs in requests, and one in answers, so that most lines cost no comparison.
     lengths: [u64; 2],
 }
@@ -28,19 +45,17 @@ impl Wanted {
     /// # Errors
     /// A name that is none, or too many names.
     pub fn slot(&mut self, whose: Whose, name: &str) -> Result<u8, String> {
-        let known = |(other, text): &(Whose, Box<[u8]>)| {
-            *other == whose && text.eq_ignore_ascii_case(name.as_bytes())
-        };
-        if let Some(slot) = self.names.iter().position(known) {
+        let text = name.as_bytes();
+        if let Some(slot) = self.names.iter().position(|known| known.is(whose, text)) {
             return Ok(slot as u8);
         }
-        if !header::is_token(name.as_bytes()) {
+        if !header::is_token(text) {
             return Err(format!("`{name}` cannot be the name of a header"));
         }
         if self.names.len() == HEADERS_MAX {
             return Err(format!("names more than {HEADERS_MAX} headers"));
         }
-        self.names.push((whose, name.as_bytes().into()));
+        self.names.push(Name { whose, text: text.into(), secrecy: Secrecy::of(text) });
         self.lengths[whose as usize] |= length_bit(name.len());
         Ok((self.names.len() - 1) as u8)
     }
@@ -50,8 +65,7 @@ impl Wanted {
         if self.lengths[whose as usize] & length_bit(name.len()) == 0 {
             return None;
         }
-        let is = |(other, text): &(Whose, Box<[u8]>)| *other == whose && text.eq_ignore_ascii_case(name);
-        self.names.iter().position(is).map(|slot| slot as u8)
+        self.names.iter().position(|known| known.is(whose, name)).map(|slot| slot as u8)
     }
 
     /// Whether answers have any.
@@ -59,9 +73,9 @@ impl Wanted {
         self.lengths[Whose::Answer as usize] != 0
     }
 
-    /// The name of a slot.
-    pub fn name(&self, slot: u8) -> &[u8] {
-        self.names.get(usize::from(slot)).map_or(&[], |(_, name)| name)
+    /// How much of the header in a slot is secret.
+    pub fn secrecy(&self, slot: u8) -> Secrecy {
+        self.names.get(usize::from(slot)).map_or(Secrecy::Whole, |name| name.secrecy)
     }
 }
 
@@ -83,7 +97,7 @@ mod tests {
         assert_eq!(wanted.find(Whose::Request, b"user-Agent"), Some(0));
         assert_eq!(wanted.find(Whose::Request, b"user-Agens"), None);
         assert_eq!(wanted.find(Whose::Request, b"x"), None);
-        assert_eq!(wanted.name(1), b"user-agent");
+        assert_eq!(wanted.secrecy(1), Secrecy::None);
         assert!(wanted.slot(Whose::Request, "a b").is_err());
         for n in 2..HEADERS_MAX {
             assert_eq!(wanted.slot(Whose::Request, &format!("h{n}")), Ok(n as u8));

@@ -242,8 +242,8 @@ impl Pair {
     ///
     /// # Panics
     /// When a peer does not hear, byte for byte, what it should.
-    pub fn warm(script: Script) -> Self {
-        let mut pair = Self::new(script, |_| ());
+    pub fn warm(script: Script, change: impl FnOnce(&mut Config)) -> Self {
+        let mut pair = Self::new(script, change);
         pair.exchange();
         assert_eq!(pair.worker.io.origin.received, pair.script.forwarded, "what the origin got");
         assert_eq!(pair.worker.io.client.received, pair.script.answer, "what the client got");

@@ -110,6 +110,13 @@ def window(stage, process, role, seconds, **load):
     return timed(process, lambda: wrk(stage, process, role, seconds, **load))
 
 
+def rounds(processes, count):
+    """Every peer once a round, each round beginning with another one."""
+    for round_number in range(count):
+        shift = round_number % len(processes)
+        yield from processes[shift:] + processes[:shift]
+
+
 def crowd_window(crowd, process, seconds):
     """A timed window of connections that are open already, and the load's figures."""
     figures = {}

@@ -5,11 +5,10 @@ in a file (combined, or the nearest the peer has).
 """
 
 import hashlib
-import re
 import subprocess
 import time
 
-from clients import CLIENTS, Sample, output, window
+from clients import rounds, timed, window
 from peers import FIXED, LOAD_CORE, NGINX, OURS, PROXY_CORE, ROOT, NotMeasured, free_port, render, say
 
 SQUID, APACHE = "squid", "apache2"
@@ -84,13 +83,6 @@ def start(stage, name, form):
     return process
 
 
-def rounds(processes, count):
-    """Every peer once a round, each round beginning with another one."""
-    for round_number in range(count):
-        shift = round_number % len(processes)
-        yield from processes[shift:] + processes[:shift]
-
-
 def role_part(stage, form, options):
     """Requests on kept connections, each peer with and without an access log (`debug`: with the legacy's request log)."""
     stage.origin()
@@ -163,24 +155,18 @@ def await_tunnel(stage, process):
 
 def bulk_window(stage, process, streams):
     """So many downloads at once; the sample's unit is a GB (2^30 bytes)."""
-    (cpu, waited), sleeps, begin = process.cpu_ns(), process.sleeps(), time.perf_counter()
-    loads = [
-        subprocess.Popen([*curl(stage, process, "bulk"), "-o", "/dev/null", "-w", "%{size_download}"], stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(streams)
-    ]
-    for load in loads:
-        text, errors = load.communicate()
-        if load.returncode or text.strip() != str(BULK_BYTES):
-            raise NotMeasured(f"{process.name}: curl got {text} bytes of {BULK_BYTES}: {errors.strip()[-300:]}")
-    (cpu_end, waited_end), elapsed = process.cpu_ns(), time.perf_counter() - begin
-    units = streams * BULK_BYTES / (1 << 30)
-    return Sample(
-        cpu_us=(cpu_end - cpu) / units / 1e3,
-        rate=units / elapsed,
-        p50_us=0,
-        p99_us=0,
-        sleeps=(process.sleeps() - sleeps) / units,
-        waited=(waited_end - waited) / elapsed / 1e9,
-        rss_bytes=process.rss_bytes(),
-    )
+    def downloads():
+        begin = time.perf_counter()
+        loads = [
+            subprocess.Popen([*curl(stage, process, "bulk"), "-o", "/dev/null", "-w", "%{size_download}"], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(streams)
+        ]
+        for load in loads:
+            text, errors = load.communicate()
+            if load.returncode or text.strip() != str(BULK_BYTES):
+                raise NotMeasured(f"{process.name}: curl got {text} bytes of {BULK_BYTES}: {errors.strip()[-300:]}")
+        units = streams * BULK_BYTES / (1 << 30)
+        return units, units / (time.perf_counter() - begin), 0, 0
+
+    return timed(process, downloads)

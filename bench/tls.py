@@ -4,7 +4,7 @@ All use the load of bench/load, whose connections are open before a window begin
 apim-proxy cannot take part, because it does not start or does not answer, is measured without it and says so.
 """
 
-from clients import CLIENTS, Crowd, crowd_window
+from clients import CLIENTS, Crowd, crowd_window, rounds
 from peers import FIXED, NGINX, OURS, VARIABLE, NotMeasured, say
 
 # Part: keys and whether clients come with mTLS.
@@ -34,12 +34,6 @@ class Part:
                 for process in stage.running[running:]:
                     stage.stop(process)
 
-    def rounds(self, count):
-        """Every peer once a round, each round beginning with another one."""
-        for round_number in range(count):
-            shift = round_number % len(self.processes)
-            yield from self.processes[shift:] + self.processes[:shift]
-
 
 def role_part(stage, role, options):
     """Requests on kept connections."""
@@ -47,7 +41,7 @@ def role_part(stage, role, options):
     stage.origin_tls(keys)
     part = Part(stage, PEERS, mtls_in)
     part.entry["samples"] = samples = {process.name: [] for process in part.processes}
-    for process in part.rounds(options.rounds):
+    for process in rounds(part.processes, options.rounds):
         with Crowd(stage, process, "keep" if mtls_in else "plain", CLIENTS) as crowd:
             crowd.window(options.seconds / 4)
             sample, _ = crowd_window(crowd, process, options.seconds)
@@ -62,7 +56,7 @@ def handshakes_part(stage, options):
     stage.origin_tls("rsa")
     part = Part(stage, PEERS, mtls_in=True)
     part.entry["samples"] = samples = {kind: {process.name: [] for process in part.processes} for kind in ("full", "resumed")}
-    for process in part.rounds(options.rounds):
+    for process in rounds(part.processes, options.rounds):
         for kind, of_kind in samples.items():
             with Crowd(stage, process, kind, NEW_CLIENTS) as crowd:
                 crowd.window(options.seconds / 8)

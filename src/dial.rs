@@ -368,17 +368,13 @@ impl<I: Io> Worker<I> {
         self.stats.count(Counter::DialFailed);
         let Some(client) = self.clients.at_mut(key) else { return };
         let Some(link) = client.exchange.link.take() else { return };
-        let Some(mut upstream) = self.upstreams.remove(link) else { return };
+        let Some(upstream) = self.upstreams.remove(link) else { return };
         if let Some(log) = &self.config.request_log {
             log.connection(link, format_args!("Connection failed: {}", what.code()));
         }
-        upstream.leg.empty(&mut self.bufs);
-        if upstream.shaking {
-            self.pool.end_handshake(upstream.origin);
-            self.vacancies.push(upstream.origin);
-        }
-        self.pool.leave(upstream.origin);
-        client.exchange.permit = Some(upstream.permit);
+        let (_, permit) = self.take_apart(upstream);
+        let Some(client) = self.clients.at_mut(key) else { return };
+        client.exchange.permit = Some(permit);
         self.note_dial_fault(key, what);
         self.dial_next(key);
     }

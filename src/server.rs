@@ -11,8 +11,8 @@ use crate::credentials::Credentials;
 use crate::credentials::settings::VALIDATE_CERTIFICATE;
 use crate::engine::{Config, Kind, Listener, PROXY_PROTOCOL, REVERSE_PROTOCOL};
 use crate::listener::{self, Place};
-use crate::logging::Lines;
 use crate::logging::streams::Streams;
+use crate::logging::{self, Lines};
 use crate::permits::Permits;
 use crate::policy::routes::Routes;
 use crate::policy::routes::reading::Complaint;
@@ -82,11 +82,10 @@ pub const READY_FILE: Setting<Option<PathBuf>> = Setting::new(
 
 /// The machine's name, as its kernel has it.
 fn machine_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
+    let name = logging::host_name();
     // What could not stand in a header names nobody.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if !name.is_empty() && name.bytes().all(plain) { name.to_owned() } else { "localhost".to_owned() }
+    if !name.is_empty() && name.bytes().all(plain) { name } else { "localhost".to_owned() }
 }
 
 fn sentences(complaints: &[Complaint]) -> String {

@@ -6,6 +6,7 @@ use crate::exchange::{ClientEvent, ClientState, UpstreamEvent, UpstreamState};
 use crate::fault::What;
 use crate::io::Io;
 use crate::key::Key;
+use crate::leg::Leg;
 use crate::pair::Upstream;
 use crate::permits::{NextUse, Permit};
 use crate::pump::{self, Ending};
@@ -187,18 +188,24 @@ impl<I: Io> Worker<I> {
         if ending == Ending::Plain {
             upstream.leg.farewell(&mut self.io, &mut self.bufs);
         }
-        upstream.leg.empty(&mut self.bufs);
-        self.pipes.reclaim(&mut upstream.leg.pipe);
-        if upstream.shaking {
-            self.pool.end_handshake(upstream.origin);
-            self.vacancies.push(upstream.origin);
-        }
-        self.pool.leave(upstream.origin);
-        let Upstream { leg, permit, .. } = upstream;
+        let (leg, permit) = self.take_apart(upstream);
         if ending == Ending::Reset {
             self.io.reset(leg.socket);
         }
         Some(permit)
+    }
+
+    /// Gives back what a connection held that is no more; its leg and its permit are the caller's.
+    pub(crate) fn take_apart(&mut self, upstream: Upstream<I::Socket>) -> (Leg<I::Socket>, Permit) {
+        let Upstream { mut leg, permit, origin, shaking, .. } = upstream;
+        leg.empty(&mut self.bufs);
+        self.pipes.reclaim(&mut leg.pipe);
+        if shaking {
+            self.pool.end_handshake(origin);
+            self.vacancies.push(origin);
+        }
+        self.pool.leave(origin);
+        (leg, permit)
     }
 
     /// The client's connection is over, whatever its exchange was doing.
